@@ -1,0 +1,61 @@
+"""``dsenv verify``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from dsenv.cli.report import Report
+from dsenv.cli.session import command as make
+from dsenv.errors import Exit
+
+if TYPE_CHECKING:
+    from dsenv.cli.session import Session
+    from dsenv.operations.verify import VerifyResult
+
+_SHOWN = 50  # differences that text names; JSON has all
+
+
+@make("verify", short_help="Prove, file by file, that the environment is what the lock says.")
+@click.option("--image", is_flag=True, help="Prove it of the project's image instead.")
+def command(session: Session, *, image: bool) -> Report:
+    """Compare every file with the locked artifact that it comes from."""
+    from dsenv.operations.selection import host_target  # noqa: PLC0415
+    from dsenv.operations.verify import verify, verify_image  # noqa: PLC0415
+
+    project = session.project()
+    spec = session.spec(project)
+    if image:
+        result = verify_image(project, spec, session.store(), session.terminal, host_target())
+    else:
+        result = verify(project, spec, session.store(), session.terminal)
+    return Report(lines=_lines(result), code=Exit.DRIFT if result.differences else Exit.DONE, data={
+        "subject": result.subject, "compared": dict(result.compared), "total": result.total,
+        "differences": [asdict(item) for item in result.differences],
+        "exceptions": [{"path": path, "reason": reason} for path, reason in result.exceptions],
+        "generated": [{"path": path, "reason": reason} for path, reason in result.generated],
+        "unlisted": result.unlisted,
+    })
+
+
+def _lines(result: VerifyResult) -> list[str]:
+    bad = {item.path for item in result.differences if item.what != "unexpected"}
+    equal = result.total - len(bad) - len(result.exceptions)
+    lines = [result.subject]
+    lines.extend(f"  {count:7,} files of {name}" for name, count in result.compared.items())
+    lines.append(f"  {result.total:7,} compared with their locked artifacts, {equal:,} equal")
+    lines.extend(f"          exception: /{path}: {reason}" for path, reason in result.exceptions)
+    if result.generated:
+        lines.append(f"  {len(result.generated):7,} written by installers (--json names them)")
+    if result.unlisted:
+        lines.append(f"  {result.unlisted:7,} made by maintainer scripts in the image")
+    lines.extend(
+        f"  {item.what}: {item.path}" + (f", of {item.owner}" if item.owner else "")
+        for item in result.differences[:_SHOWN]
+    )
+    if len(result.differences) > _SHOWN:
+        lines.append(f"  and {len(result.differences) - _SHOWN} more")
+    lines.append(f"{len(result.differences)} differences")
+    return lines

@@ -1,0 +1,196 @@
+"""The contract between dsenv and an ecosystem: five rooms, each a noun that a user would say.
+
+``spec``      what may a person write?
+``resolve``   which exact packages is that today, and what do they need from others?
+``pins``      what is locked, how is it written?
+``install``   which steps put it in place?
+``probe``     what is there now?
+
+An ecosystem is a folder whose package satisfies ``Ecosystem``; ``dsenv.ecosystems.ECOSYSTEMS`` is the one table of
+them. The first of the table is the foundation: it also answers ``survey``, and its resolution is what the others
+stand on. Ecosystems never import each other: needs and provides pass as the values below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from dsenv.pins import Artifact, Need, Provided, Selection, Target
+    from dsenv.progress import Progress
+    from dsenv.steps import Place, Recipe
+    from dsenv.store import Store
+    from dsenv.tree import Tree
+
+Table = dict[str, Any]
+"""A TOML table as ``tomllib`` reads it."""
+
+
+class Offer(Protocol):
+    """What a target's distribution has on offer, before anything is solved."""
+
+    def candidate(self, name: str) -> str | None:
+        """Return the version that a package would be installed in, or ``None`` when there is none."""
+
+    def near(self, name: str) -> tuple[str, ...]:
+        """Return names on offer that look like ``name``, the nearest first."""
+
+    @property
+    def label(self) -> str:
+        """Return the distribution for a person: ``debian bookworm``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What of ``[platform]`` every ecosystem may depend on."""
+
+    base: str
+    targets: tuple[Target, ...]
+    locale: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What ``resolve`` is given.
+
+    ``provided`` blocks until the foundation has been resolved; an ecosystem that can do without it resolves beside.
+    """
+
+    spec: Any  # the ecosystem's own model
+    platform: Platform
+    previous: Any | None  # the ecosystem's pins as they are locked, to be preferred
+    upgrade: bool  # whether to prefer nothing
+    offers: Mapping[Target, Offer]
+    needs: Sequence[Need]  # all ecosystems' needs; only the foundation answers them
+    provided: Callable[[], Mapping[Target, Mapping[str, Provided]]]
+    store: Store
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What ``resolve`` answers."""
+
+    pins: Any  # the ecosystem's own model
+    needs: tuple[Need, ...] = ()  # system packages that only the resolution revealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockFiles:
+    """An ecosystem's share of the locks: its tables in ``dsenv.lock`` and whole files of its own."""
+
+    table: Table
+    provenance: Table = field(default_factory=dict)  # what the pins were resolved with: part of no digest
+    files: dict[str, str] = field(default_factory=dict)  # by name in the project's directory
+    exports: dict[str, str] = field(default_factory=dict)  # the same, for files that nothing reads back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundCheck:
+    """How the base of a lock compares with the packages of this machine."""
+
+    equal: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()  # "libssl3 3.0.22 (locked 3.0.20)"
+    older: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        counts = (("equal", self.equal), ("newer", self.newer), ("older", self.older), ("missing", self.missing))
+        return ", ".join(f"{len(rows)} {word}" for word, rows in counts if rows or word == "equal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What ``probe`` says a recipe's programs leave behind.
+
+    Paths are below the place's prefix; in an image below ``/``.
+    """
+
+    tree: Tree = field(default_factory=dict)  # files that come from locked artifacts
+    generated: Mapping[str, str] = field(default_factory=dict)  # written by an installer: path -> by whom and why
+    exceptions: Mapping[str, str] = field(default_factory=dict)  # a known difference: path -> its reason
+
+
+class Ecosystem(Protocol):
+    """One ecosystem; a package of ``dsenv.ecosystems`` is its implementation."""
+
+    @property
+    def name(self) -> str:
+        """Its table in dsenv.toml and in dsenv.lock: ``python``."""
+
+    @property
+    def title(self) -> str:
+        """What a person calls it: ``Python``."""
+
+    @property
+    def Spec(self) -> type[BaseModel]:  # noqa: N802 - a class, as a package exports it
+        """The model of its table in dsenv.toml."""
+
+    def unsupported(self, spec: Any, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
+        """Return what a valid spec asks for that cannot be done, by path below its table, each in a sentence."""
+
+    def inputs(self, spec: Any, platform: Platform) -> Table:
+        """Return what of the spec decides the resolution, in canonical form: recorded beside the pins."""
+
+    def needs(self, spec: Any, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
+        """Return the system packages that are needed whatever the resolution will be."""
+
+    def resolve(self, request: Request) -> Resolution:
+        """Find the exact packages."""
+
+    def read(self, lock: LockFiles) -> tuple[Any, Table]:
+        """Return a lock's pins with their provenance, and the inputs they answer; raise ``LockFormatError``."""
+
+    def write(self, pins: Any, inputs: Table) -> LockFiles:
+        """Return the pins, and the inputs that they answer, as lock files in canonical form."""
+
+    def owns(self, filename: str, text: str) -> bool:
+        """Say whether an export that is there was written by dsenv and by nobody since."""
+
+    def canonical(self, pins: Any) -> object:
+        """Return what of the pins the lock digest covers: everything but addresses and provenance."""
+
+    def artifacts(self, pins: Any, selection: Selection, place: Place) -> tuple[Artifact, ...]:
+        """Return the files that a place needs."""
+
+    def identity(self, pins: Any, selection: Selection) -> object:
+        """Return what the environment id covers: the selected artifacts' hashes."""
+
+    def recipe(
+        self, pins: Any, selection: Selection, place: Place, store: Store, progress: Progress
+    ) -> Recipe:
+        """Return the steps that put the selected packages in place; their artifacts are in the store."""
+
+    def expectation(self, pins: Any, selection: Selection, place: Place, store: Store) -> Expectation:
+        """Return the files that the recipe's programs leave behind, read from artifacts checked on the way.
+
+        What a step says by itself (``Unpack``, ``Write``, …) is not repeated here.
+        """
+
+
+class Foundation(Ecosystem, Protocol):
+    """The ecosystem that the others stand on: the operating system's packages."""
+
+    def survey(
+        self, spec: Any, platform: Platform, project: Path, store: Store, progress: Progress
+    ) -> Mapping[Target, Offer]:
+        """Find out what each target's distribution has on offer today."""
+
+    def provided(self, pins: Any) -> Mapping[Target, Mapping[str, Provided]]:
+        """Return the locked system packages as other ecosystems may see them."""
+
+    def misfit(self, pins: Any, target: Target) -> str:
+        """Return why a project on this machine cannot run the locked system packages, or nothing when it can."""
+
+    def check_ground(self, pins: Any, target: Target) -> GroundCheck:
+        """Compare the base rows of the lock with what this machine has installed."""
+
+    def proxies(self) -> dict[str, str]:
+        """Return the proxies that this machine's package manager is told to use, by scheme."""

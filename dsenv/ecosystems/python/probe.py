@@ -1,0 +1,83 @@
+"""What is there now: an interpreter on this machine, and the files that belong into a virtual environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dsenv.ecosystem import Expectation
+from dsenv.ecosystems.python import pins as python_pins
+from dsenv.ecosystems.python import uv
+from dsenv.errors import DsenvError
+from dsenv.tools.wheel import Wheel
+from dsenv.tree import Entry, Tree
+
+if TYPE_CHECKING:
+    from dsenv.ecosystems.python.pins import Interpreter, Pins
+    from dsenv.pins import Selection
+    from dsenv.steps import Place
+    from dsenv.store import Store
+
+_VENV_FILES: Final = (
+    ".gitignore", ".lock", "CACHEDIR.TAG", "lib64", "pyvenv.cfg", "bin/activate", "bin/activate.bat",
+    "bin/activate.csh", "bin/activate.fish",
+    "bin/activate.nu", "bin/activate.ps1", "bin/activate.xsh", "bin/activate_this.py",
+    "bin/deactivate.bat", "bin/pydoc.bat", "bin/python", "bin/python3",
+)
+
+
+def interpreter(row: Interpreter, place: Place) -> tuple[str, tuple[str, ...]]:
+    """Return the path of the Python that an environment runs on, and what to say about it.
+
+    Raises:
+        DsenvError: The place has no tree, and this machine has no Python of the locked minor.
+
+    """
+    minor = ".".join(row.version.split(".")[:2])
+    if place.kind != "host":
+        return f"{place.root}/usr/bin/python{minor}", ()
+    for request in (row.version, minor):
+        path = uv.find_python(request)
+        if path:
+            version = uv.python_version(path)
+            if version == row.version:
+                return path, ()
+            return path, (f"Python here is {version} ({path}), locked is {row.version}",)
+    raise DsenvError(
+        f"this machine has no Python {minor}",
+        hint=f"Install Python {minor}, or use the image: `dsenv docker`, then `dsenv run --image -- COMMAND`.",
+    )
+
+
+def expectation(pins: Pins, selection: Selection, place: Place, store: Store) -> Expectation:
+    """Return the files of all selected wheels, by the RECORD within each hash-checked wheel."""
+    venv = f"{place.prefix.removeprefix('/')}/venv" if place.kind == "image" else "venv"
+    minor = ".".join(pins.interpreter(selection.target).version.split(".")[:2])
+    packages = f"{venv}/lib/python{minor}/site-packages"
+    tree: Tree = {}
+    generated = {f"{venv}/{name}": "the virtual environment itself, written by uv" for name in _VENV_FILES}
+    generated[f"{venv}/bin/python{minor}"] = "the virtual environment itself, written by uv"
+    for package, file in pins.select(selection):
+        artifact = python_pins.artifact(file)
+        wheel = Wheel(store.read_checked(artifact), artifact.filename)
+        owner = f"{package.name} {package.version}"
+        generated[f"{packages}/{wheel.info}/RECORD"] = f"{owner}: rewritten by uv with what it installed"
+        generated.update({f"{venv}/bin/{name}": f"{owner}: entry point, written by uv" for name in wheel.scripts()})
+        for path, sha256 in wheel.files().items():
+            where = _installed(path, wheel.data, venv, packages)
+            if where.startswith(f"{venv}/bin/"):
+                generated[where] = f"{owner}: script, its first line rewritten by uv"
+            elif not sha256:
+                generated[where] = f"{owner}: listed in its RECORD without a hash"
+            else:
+                tree[where] = Entry(kind="file", mode=-1, content=sha256, owner=owner)
+    return Expectation(tree=tree, generated=generated)
+
+
+def _installed(path: str, data: str, venv: str, packages: str) -> str:
+    """Return where an installer puts a wheel's file (PEP 427, "The .data directory")."""
+    if not path.startswith(f"{data}/"):
+        return f"{packages}/{path}"
+    scheme, _, rest = path.removeprefix(f"{data}/").partition("/")
+    places = {"purelib": packages, "platlib": packages, "scripts": f"{venv}/bin", "data": venv,
+              "headers": f"{venv}/include/site"}
+    return f"{places.get(scheme, venv)}/{rest}"

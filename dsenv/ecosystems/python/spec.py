@@ -1,0 +1,119 @@
+"""What a person may write about Python: the table ``[python]``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from pydantic import AfterValidator, Field, StringConstraints
+
+from dsenv.model import Array, Model, Text, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsenv.ecosystem import Platform, Table
+
+_FUTURE = {
+    "source": "requirements from other files are not supported yet: list them in `packages`",
+    "build": "building from source is not supported yet: only wheels are locked",
+    "conflicts": "groups that are solved apart are not supported yet",
+    "indexes": "indexes of their own are not supported yet: set the default one in uv's configuration",
+}
+
+
+def _check_requirement(text: str) -> str:
+    printable(text)
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        msg = f"expected a requirement such as `pandas>=2.2`: {reason[:1].lower()}{reason[1:]}"
+        raise ValueError(msg) from error
+    if requirement.url:
+        msg = "requirements by address are not supported yet: name a package of the index"
+        raise ValueError(msg)
+    return text
+
+
+PythonRequirement = Annotated[str, AfterValidator(_check_requirement)]
+PythonName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+
+
+class Index(Model):
+    """A package index beside the default one."""
+
+    name: Text
+    url: Text
+    packages: Array[Text] = ()
+
+
+class Spec(Model):
+    """``[python]``: the interpreter's version and packages of the Python index."""
+
+    version: Annotated[str, StringConstraints(pattern=r"^3\.\d+(\.\d+)?$")] = Field(
+        description="The interpreter: `3.11`, or `3.11.2` to insist on the patch."
+    )
+    packages: Array[PythonRequirement] = Field(
+        default=(), description="Requirements as PEP 508 writes them: `pandas>=2.2`."
+    )
+    groups: dict[GroupName, Array[PythonRequirement]] = Field(
+        default={}, description="Requirements that are installed only when their group is asked for."
+    )
+    resolver: Literal["uv", "pip-tools"] = Field(default="uv", description="The engine that finds the pins.")
+    constraints: Array[PythonRequirement] = Field(
+        default=(), description="Bounds for packages that something else asks for."
+    )
+    overrides: Array[PythonRequirement] = Field(
+        default=(), description="Requirements that replace what packages ask for themselves."
+    )
+    exclude: Array[PythonName] = Field(
+        default=(), description="Packages to leave out, whoever asks for them."
+    )
+    prereleases: Array[PythonName] = Field(
+        default=(), description="Packages of which a pre-release may be taken."
+    )
+    source: Text | None = Field(default=None, alias="from", description="A file whose requirements are taken over.")
+    build: Literal["never"] | Array[PythonName] = Field(
+        default="never", description="Packages that may be built from source."
+    )
+    conflicts: Array[Array[GroupName]] = Field(
+        default=(), description="Sets of groups that are solved apart."
+    )
+    indexes: Array[Index] = Field(
+        default=(), description="Package indexes, each with the packages that come from it alone."
+    )
+
+
+def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
+    """Return what is asked for and cannot be done yet."""
+    del platform
+    faults: list[tuple[tuple[str | int, ...], str]] = []
+    for field, sentence in _FUTURE.items():
+        if getattr(spec, field) != Spec.model_fields[field].default:
+            faults.append(((Spec.model_fields[field].alias or field,), sentence))
+    if spec.resolver != "uv":
+        faults.append((("resolver",), "the pip-tools engine is not supported yet: use `uv`"))
+    return faults
+
+
+def inputs(spec: Spec, platform: Platform) -> Table:
+    """Return what decides the resolution, in canonical form."""
+    table: Table = {
+        "version": spec.version,
+        "resolver": spec.resolver,
+        "targets": sorted(str(target) for target in platform.targets),
+        "packages": _sorted(spec.packages),
+        "groups": {name: _sorted(spec.groups[name]) for name in sorted(spec.groups)},
+        "constraints": _sorted(spec.constraints),
+        "overrides": _sorted(spec.overrides),
+        "exclude": sorted(canonicalize_name(name) for name in spec.exclude),
+        "prereleases": sorted(canonicalize_name(name) for name in spec.prereleases),
+    }
+    return {key: value for key, value in table.items() if value}
+
+
+def _sorted(requirements: Sequence[str]) -> list[str]:
+    return sorted({str(Requirement(text)) for text in requirements})

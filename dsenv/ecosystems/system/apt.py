@@ -1,0 +1,284 @@
+"""apt in an isolated root: the real resolver, without root rights and without touching the machine.
+
+A root has its own sources, lists, caches and package status; of the machine's configuration only proxies,
+certificates and credentials are taken over. What apt is asked and what it answered are separate functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fcntl
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from dsenv.errors import DownloadError, ResolutionError, ToolError
+from dsenv.formats import deb822
+from dsenv.tools import process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_URI: Final = re.compile(r"'[^']*' (?P<file>[^\s_]+_[^\s_]+_[^\s_]+) \d+ SHA256:[0-9a-f]{64}")
+_TAKEN_OVER: Final = re.compile(
+    r"Acquire::(?:http|https)(?:::\S+)?::"
+    r"(?:Proxy|Proxy-Auto-Detect|ProxyAutoDetect|CaInfo|CaPath|SslCert|SslKey|Verify-Peer|Verify-Host)\b.*"
+)
+_CONF: Final = """\
+Dir "{root}/";
+Dir::State "var/lib/apt/";
+Dir::State::lists "lists/";
+Dir::State::status "{root}/var/lib/dpkg/status";
+Dir::Cache "var/cache/apt/";
+Dir::Cache::archives "archives/";
+Dir::Etc "etc/apt/";
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "sources.list.d";
+Dir::Etc::preferences "preferences";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::Etc::trusted "/dev/null";
+Dir::Etc::trustedparts "/dev/null";
+Dir::Etc::netrc "{netrc}";
+Dir::Etc::netrcparts "{netrcparts}";
+Dir::Log "var/log/apt";
+Dir::Bin::methods "/usr/lib/apt/methods";
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Install-Recommends "false";
+APT::Install-Suggests "false";
+APT::Get::Assume-Yes "true";
+APT::Get::Upgrade-By-Source-Package "false";
+APT::Sandbox::User "";
+APT::Solver "internal";
+Acquire::ForceHash "SHA256";
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::Packages::KeepCompressed "true";
+Acquire::Retries "3";
+quiet "2";
+{host}
+"""
+_NO_ROOT: Final = "Run `dsenv lock` on Debian or a derivative, in a container of one if need be."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index file that a root has read, verified by apt."""
+
+    uri: str  # the archive's: "http://deb.example/debian"
+    suite: str  # "bookworm-security"
+    origin: str  # from its Release file: "Debian"
+    codename: str
+    metakey: str  # "main/binary-amd64/Packages"
+    path: str  # where the root keeps it
+
+
+class AptRoot:
+    """An isolated root for one architecture.
+
+    Args:
+        path: Its directory; made when it does not exist.
+        architecture: Debian's word for it: ``amd64``.
+
+    """
+
+    def __init__(self, path: Path, architecture: str) -> None:
+        self.path = path
+        self._architecture = architecture
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[AptRoot]:
+        """Keep other processes of dsenv out of the root meanwhile."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "dsenv.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield self
+
+    def prepare(self, *, sources: str, status: str, preferences: str = "") -> None:
+        """Write the root's configuration: its sources, package status and version preferences."""
+        for name in ("etc/apt/sources.list.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial",
+                     "var/lib/dpkg", "var/log/apt"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        netrc, netrcparts, host = _host_settings()
+        conf = _CONF.format(
+            root=self.path, architecture=self._architecture, netrc=netrc, netrcparts=netrcparts, host=host
+        )
+        _write_changed(self.path / "apt.conf", conf)
+        _write_changed(self.path / "etc/apt/sources.list.d/dsenv.sources", sources)
+        _write_changed(self.path / "var/lib/dpkg/status", status)
+        self.prefer(preferences)
+
+    def prefer(self, preferences: str) -> None:
+        """Replace the version preferences (apt_preferences(5))."""
+        _write_changed(self.path / "etc/apt/preferences", preferences)
+
+    def update(self) -> None:
+        """Fetch the indexes that changed; apt verifies the signatures.
+
+        Raises:
+            DownloadError: An index could not be fetched or verified.
+
+        """
+        completed = self._run("apt-get", "update", "--error-on=any", codes=None)
+        if completed.code:
+            raise DownloadError(
+                "apt could not fetch and verify the indexes of the base's archives", cause=_words(completed.stderr),
+                hint="Check the network, the proxy and the clock, then run it again.",
+            )
+
+    def indexes(self) -> list[Index]:
+        """Return the Packages indexes that the root has read."""
+        form = "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)\t$(CODENAME)\t$(METAKEY)\t$(FILENAME)\t$(CREATED_BY)"
+        lines = self._run("apt-get", "indextargets", "--format", form).stdout.splitlines()
+        found = []
+        for line in lines:
+            uri, suite, origin, codename, metakey, path, kind = line.split("\t")
+            if kind == "Packages":
+                found.append(Index(
+                    uri=uri.rstrip("/"), suite=suite, origin=origin, codename=codename, metakey=metakey, path=path
+                ))
+        return found
+
+    def inrelease(self, index: Index) -> bytes:
+        """Return the signed Release file that an index is listed in."""
+        head = index.path[: index.path.rindex("_dists_")]
+        suite = index.suite.replace("/", "_")
+        return (self.path / f"{head}_dists_{suite}_InRelease").read_bytes()
+
+    def candidates(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the version that each of ``names`` would be installed in, where there is one."""
+        if not names:
+            return {}
+        return read_policy(self._run("apt-cache", "policy", *names).stdout)
+
+    def suites(self, names: Sequence[str]) -> dict[tuple[str, str], set[str]]:
+        """Return the suites whose indexes list each version of ``names``, by name and version."""
+        return read_suites(self._run("apt-cache", "policy", *names).stdout) if names else {}
+
+    def names(self) -> list[str]:
+        """Return every package name on offer."""
+        return self._run("apt-cache", "pkgnames").stdout.split()
+
+    def near(self, name: str) -> tuple[str, ...]:
+        """Return names on offer that look like ``name``."""
+        return tuple(difflib.get_close_matches(name, self.names(), n=3, cutoff=0.7))
+
+    def solve(self, requests: Sequence[str]) -> dict[str, str]:
+        """Return what apt would install for ``requests``: the version of each package.
+
+        Raises:
+            ResolutionError: There is no solution; the cause is apt's own.
+
+        """
+        argv = ("--print-uris", "--no-remove", "install", *requests)
+        completed = self._run("apt-get", *argv, codes=None)
+        if completed.code:
+            raise ResolutionError("apt finds no solution for the system packages", cause=_words(
+                completed.stdout + completed.stderr
+            ))
+        return read_uris(completed.stdout)
+
+    def show(self, versions: Iterable[tuple[str, str]]) -> list[deb822.Stanza]:
+        """Return the index stanzas of the given names and versions; some may have none."""
+        words = [f"{name}={version}" for name, version in versions]
+        if not words:
+            return []
+        completed = self._run("apt-cache", "show", "--no-all-versions", *words, codes=None)
+        return list(deb822.stanzas(completed.stdout))
+
+    def version(self) -> str:
+        """Return apt's own version."""
+        return self._run("apt-get", "--version").stdout.split()[1]
+
+    def _run(self, *argv: str, codes: Sequence[int] | None = (0,)) -> process.Completed:
+        program = process.require(argv[0], hint=_NO_ROOT)
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("APT_", "DPKG_", "LC_"))}
+        env |= {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8", "LANGUAGE": "en"}
+        return process.run([program, *argv[1:]], env=env, codes=codes)
+
+
+def read_uris(text: str) -> dict[str, str]:
+    """Return what ``apt-get --print-uris`` says: each package's version.
+
+    Both stand in the name that apt would save the file under, ``zlib1g_1%3a1.2.13_amd64.deb``; the address has no
+    epoch.
+    """
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("'"):
+            match = _URI.fullmatch(line.strip())
+            if match is None:
+                raise ToolError("apt named a file without its sha256", cause=line)
+            name, version, _ = match["file"].split("_")
+            found[name] = unquote(version)
+    return found
+
+
+def read_policy(text: str) -> dict[str, str]:
+    """Return what ``apt-cache policy`` says: each package's candidate version."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line and not line.startswith(" ") and line.endswith(":"):
+            name = line[:-1]
+        elif line.startswith("  Candidate: "):
+            version = line.removeprefix("  Candidate: ")
+            if version != "(none)":
+                found[name] = version
+    return found
+
+
+def read_suites(text: str) -> dict[tuple[str, str], set[str]]:
+    """Return what the version tables of ``apt-cache policy`` say: the suites of each name and version."""
+    found: dict[tuple[str, str], set[str]] = {}
+    name = version = ""
+    for line in text.splitlines():
+        words = line.split()
+        if line and not line.startswith(" ") and line.endswith(":"):
+            name = line[:-1]
+        elif re.match(r" {5}\S| \*{3} ", line):
+            version = words[1] if words[0] == "***" else words[0]
+        elif line.startswith(" " * 8) and words[-1] == "Packages":
+            found.setdefault((name, version), set()).add(words[2].partition("/")[0])
+    return found
+
+
+def preferences(versions: Mapping[str, str]) -> str:
+    """Return apt preferences that keep ``versions`` (by name) where the indexes still have them.
+
+    Priority 999 makes a version the candidate, but never downgrades anything.
+    """
+    return "\n".join(
+        f"Package: {name}\nPin: version {version}\nPin-Priority: 999\n" for name, version in sorted(versions.items())
+    )
+
+
+def _host_settings() -> tuple[str, str, str]:
+    """Return where the machine keeps apt's credentials, and its proxy and certificate settings as configuration."""
+    process.require("apt-config", hint=_NO_ROOT)
+    try:
+        dump = process.run(["apt-config", "dump"]).stdout
+        shell = process.run(["apt-config", "shell", "a", "Dir::Etc::netrc/f", "b", "Dir::Etc::netrcparts/d"]).stdout
+    except ToolError:
+        return "/dev/null", "/dev/null", ""
+    places = dict(re.findall(r"(\w)='([^']*)'", shell))
+    lines = [line for line in dump.splitlines() if _TAKEN_OVER.fullmatch(line)]
+    return places.get("a", "/dev/null"), places.get("b", "/dev/null"), "\n".join(lines)
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """Write a file only when its text changes: apt rebuilds its caches by modification time."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def _words(text: str) -> str:
+    """Return apt's errors without what repeats in each of its messages."""
+    skipped = ("W: Some index files failed", "E: Some index files failed", "Reading ", "Building ", "Done")
+    lines = [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith(skipped)]
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""What dsenv knows of distributions: one row each. Another apt distribution is another row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """A family of releases that share keys, the layout of their archive and what counts as essential."""
+
+    name: str  # ID in os-release(5): "debian"
+    origin: str  # Origin in its Release files: "Debian"
+    keyring: str  # signs its archives; where its own packages put it
+    suites: tuple[str, ...]  # of one release, with {} for the codename
+    essential: tuple[str, ...]  # what apt is asked for, to make a root file system from nothing
+
+
+DISTRIBUTIONS: Final = {
+    row.name: row
+    for row in (
+        Distribution(
+            name="debian",
+            origin="Debian",
+            keyring="/usr/share/keyrings/debian-archive-keyring.gpg",
+            suites=("{}", "{}-updates", "{}-security"),
+            # debootstrap's "minbase" variant, on a merged /usr; apt, so that the image stays maintainable by those
+            # who receive it
+            essential=("?essential", "?priority(required)", "apt", "usr-is-merged"),
+        ),
+    )
+}
+
+# Packages that share one name through update-alternatives(1), and between which results differ: the same script
+# differs at the 13th digit between the reference BLAS and OpenBLAS. By the virtual package that they provide.
+SHARED_NAMES: Final = ("libblas.so.3", "liblapack.so.3")

@@ -1,0 +1,112 @@
+"""What is there now: the base below a project, programs on a foreign machine, the files of an image."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from dsenv.ecosystem import Expectation, GroundCheck
+from dsenv.ecosystems.system import base
+from dsenv.tools import deb, process
+from dsenv.tree import WORKERS, Tree
+
+if TYPE_CHECKING:
+    from dsenv.ecosystems.system.pins import Package, Pins, Root
+    from dsenv.pins import Selection, Target
+    from dsenv.steps import Place
+    from dsenv.store import Store
+
+_PROGRAMS: Final = ("usr/bin/", "usr/sbin/", "usr/games/")
+
+
+def misfit(pins: Pins, target: Target) -> str:
+    """Return why a project on this machine cannot run the locked packages, or nothing when it can."""
+    root = pins.root(target)
+    if root is None:
+        return ""
+    here, locked = base.host_release(), (root.distribution, root.codename)
+    if here != locked:
+        return f"this machine is {' '.join(here).strip() or 'not Linux'}, the lock is for {' '.join(locked)}"
+    if base.host_architecture() != target.architecture:
+        return f"this machine is {base.host_architecture()}, the lock is for {target.architecture}"
+    return ""
+
+
+def check_ground(pins: Pins, target: Target) -> GroundCheck:
+    """Compare each base row with what this machine has installed."""
+    root = pins.root(target)
+    if root is None:
+        return GroundCheck()
+    rows = {package.name: package for package in root.packages if package.base}
+    listed = process.run(["dpkg-query", "-W", "-f", "${Package}\t${Version}\t${db:Status-Status}\n"]).stdout
+    installed = dict(
+        line.split("\t")[:2] for line in listed.splitlines() if line.endswith("\tinstalled")
+    )
+    found: dict[str, list[str]] = {"equal": [], "newer": [], "older": [], "missing": []}
+    for name, row in rows.items():
+        have = installed.get(name)
+        if have is None:
+            found["missing"].append(f"{name} {row.version}")
+        elif have == row.version:
+            found["equal"].append(name)
+        else:
+            word = "newer" if _newer(have, row.version) else "older"
+            found[word].append(f"{name} {have} (locked {row.version})")
+    return GroundCheck(**{word: tuple(names) for word, names in found.items()})
+
+
+def capabilities(pins: Pins, root: Root, store: Store) -> tuple[str, ...]:
+    """Return a note for each requested package whose programs this machine lacks, and one for all the others."""
+    wanted = [package for package in root.packages if "requested" in package.why]
+    if not wanted:
+        return ()
+    if not process.find("dpkg-deb"):
+        names = ", ".join(package.name for package in wanted)
+        return (f"the system packages of the lock were not checked: {names}",)
+    notes = []
+    for package in wanted:
+        missing = [name for name in _programs(pins, package, store) if shutil.which(name) is None]
+        if missing:
+            notes.append(f"{package.name} {package.version} is not provided: this machine lacks {', '.join(missing)}")
+        else:
+            notes.append(f"{package.name} {package.version} is not provided; this machine's own is used")
+    return tuple(notes)
+
+
+def expectation(pins: Pins, selection: Selection, place: Place, store: Store) -> Expectation:
+    """Return the files that installing all rows brings into an image; elsewhere the steps say it all."""
+    root = pins.root(selection.target)
+    if root is None or place.kind != "image":
+        return Expectation()
+    tree: Tree = {}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for entries in pool.map(lambda row: deb.entries(store.read_checked(pins.artifact(row))), root.packages):
+            tree.update(entries)
+    table = tomllib.loads(resources.files(__package__).joinpath("exceptions.toml").read_text())
+    reasons = {row["path"]: row["reason"] for row in table["file"]}
+    return Expectation(tree=tree, exceptions={path: reason for path, reason in reasons.items() if path in tree})
+
+
+def _programs(pins: Pins, package: Package, store: Store) -> list[str]:
+    store.fetch([pins.artifact(package)])
+    tree, _ = store.unpacked(pins.artifact(package), deb.unpack, deb.UNPACKED)
+    return [path.rpartition("/")[2] for path in tree if path.startswith(_PROGRAMS) and tree[path].kind != "directory"]
+
+
+def proxies() -> dict[str, str]:
+    """Return the proxies that this machine's apt is told to use, by scheme."""
+    if not process.find("apt-config"):
+        return {}
+    settings = process.run(
+        ["apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"], codes=None
+    ).stdout
+    found = dict(word.partition("=")[::2] for word in shlex.split(settings))
+    return {scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"}
+
+
+def _newer(version: str, than: str) -> bool:
+    return process.run(["dpkg", "--compare-versions", version, "gt", than], codes=(0, 1)).code == 0

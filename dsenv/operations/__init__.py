@@ -1,0 +1,1 @@
+"""What dsenv does, a verb each: they join the rooms below and print nothing."""

@@ -1,0 +1,97 @@
+"""``dsenv docker``: write the Dockerfile with its context, and build the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dsenv import locks, tree
+from dsenv.operations.selection import select
+from dsenv.outputs import image
+from dsenv.tools import engine as engines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dsenv.locks import Locks
+    from dsenv.operations.selection import Selected
+    from dsenv.pins import Target
+    from dsenv.progress import Progress
+    from dsenv.project import Project
+    from dsenv.spec import Spec
+    from dsenv.steps import Recipe
+    from dsenv.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerResult:
+    """What was made."""
+
+    context: Path
+    tag: str
+    environment_id: str
+    image_id: str = ""  # empty when nothing was built
+    learned: bool = False  # whether the lock now holds the system layer's digest
+
+
+def docker(
+    project: Project, spec: Spec, store: Store, progress: Progress, target: Target, *, groups: Sequence[str] = (),
+    build: bool = True, frozen: bool = False,
+) -> DockerResult:
+    """Make an image of the locked environment.
+
+    Args:
+        project: Its ``.dsenv/image`` is made anew.
+        spec: What the locks must answer, and what the image has beyond the environment.
+        store: Where artifacts come from.
+        progress: Told what is going on.
+        target: For which machine.
+        groups: Which groups to install beyond what belongs to none.
+        build: Whether to build it, or only to write the Dockerfile and its context.
+        frozen: Write nothing into the lock, not even a digest that was not known before.
+
+    """
+    engine = engines.connect() if build else None
+    held = locks.read(project.directory)
+    locks.check_fresh(spec, held)
+    selected = select(held, target, groups)
+    with project.busy(progress):
+        store.fetch(selected.artifacts(image.PLACE), progress)
+        recipes = selected.recipes(image.PLACE, store, progress)
+        held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
+        about = _about(project, spec, replace(selected, locks=held), recipes)
+        progress.update("writing the context")
+        context = project.home / "image"
+        tree.remove(context)
+        context.mkdir()
+        image.write_context(context, recipes, about, project.directory, store)
+        tag = image.tag(spec.project.name, selected.id)
+        built = ""
+        if engine:
+            built = engine.build(context, tag=tag, labels=about.labels(), on_line=progress.say)
+    return DockerResult(
+        context=context, tag=tag, environment_id=selected.id, image_id=built, learned=learned
+    )
+
+
+def _learn(project: Project, held: Locks, selected: Selected, recipes: Sequence[Recipe]) -> tuple[Locks, bool]:
+    """Write into the lock what only making the inputs could tell: the digest of the system layer."""
+    parts = dict(held.parts)
+    for (ecosystem, _), recipe in zip(selected.parts(), recipes, strict=True):
+        if recipe.learned is not None:
+            parts[ecosystem.name] = replace(parts[ecosystem.name], pins=recipe.learned)
+    if parts == held.parts:
+        return held, False
+    wiser = replace(held, parts=parts)
+    locks.write(project.directory, wiser)
+    return wiser, True
+
+
+def _about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Recipe]) -> image.About:
+    files, _ = locks.render(selected.locks)
+    return image.About(
+        name=spec.project.name, id=selected.id, digest=selected.locks.digest(), base=spec.platform.base,
+        epoch=max(recipe.epoch for recipe in recipes), command=spec.image.command, ports=spec.image.ports,
+        copy=spec.image.copy_, locks={**files, project.spec.name: project.spec.read_text("utf-8")},
+    )

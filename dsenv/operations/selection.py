@@ -1,0 +1,83 @@
+"""What a command is about: this machine's target in the locks, the place for it, and each ecosystem's share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
+from dsenv.errors import WrongUseError
+from dsenv.pins import Selection, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dsenv.ecosystem import Ecosystem
+    from dsenv.locks import Locks
+    from dsenv.pins import Artifact
+    from dsenv.progress import Progress
+    from dsenv.steps import Place, Recipe
+    from dsenv.store import Store
+
+_OS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selected:
+    """A selection of a lock, with each ecosystem's pins for it."""
+
+    locks: Locks
+    selection: Selection
+
+    @property
+    def id(self) -> str:
+        """The environment id."""
+        return self.locks.environment_id(self.selection)
+
+    def parts(self) -> Iterator[tuple[Ecosystem, Any]]:
+        """Yield each ecosystem of the lock and its pins, in the order of installation."""
+        for ecosystem in ECOSYSTEMS:
+            if ecosystem.name in self.locks.parts:
+                yield ecosystem, self.locks.parts[ecosystem.name].pins
+
+    @property
+    def ground(self) -> Any:
+        """The foundation's pins."""
+        return self.locks.parts[FOUNDATION.name].pins
+
+    def artifacts(self, place: Place) -> list[Artifact]:
+        """Return all files that a place needs."""
+        return [item for ecosystem, pins in self.parts() for item in ecosystem.artifacts(pins, self.selection, place)]
+
+    def recipes(self, place: Place, store: Store, progress: Progress) -> list[Recipe]:
+        """Return all steps for a place; its artifacts are in the store."""
+        return [
+            ecosystem.recipe(pins, self.selection, place, store, progress) for ecosystem, pins in self.parts()
+        ]
+
+
+def select(locks: Locks, target: Target, groups: Sequence[str] = ()) -> Selected:
+    """Return a selection of ``locks``.
+
+    Raises:
+        WrongUseError: The locks have no such target.
+
+    """
+    if target not in locks.targets:
+        raise WrongUseError(
+            f"the lock has no target {target}",
+            cause=f"It is for {', '.join(map(str, locks.targets))}.",
+            hint="Add it to [platform] targets and run `dsenv lock`.",
+        )
+    chosen = tuple(sorted({group.lower().replace("_", "-").replace(".", "-") for group in groups}))
+    return Selected(locks=locks, selection=Selection(target=target, groups=chosen))
+
+
+def host_target() -> Target:
+    """Return this machine's target, whether or not it is one that can be locked."""
+    import platform  # noqa: PLC0415
+
+    words = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
+    machine = platform.machine()
+    return Target(_OS.get(sys.platform, sys.platform), words.get(machine, machine))

@@ -1,0 +1,282 @@
+"""An environment in a project's directory: built aside, made current by one rename, and what is known of it since.
+
+A generation is a directory of its own that is complete once it has an ``environment.json``; it is never written
+again. Beside the files that the steps say, it holds a manifest of all files as they were when it was built.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from dsenv import tree as trees
+from dsenv.errors import DriftError
+from dsenv.outputs import layout
+from dsenv.pins import Artifact
+from dsenv.steps import Place, Recipe, Run
+from dsenv.tools import deb, process
+from dsenv.tree import Difference, Entry, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dsenv.outputs.layout import Variables
+    from dsenv.progress import Progress
+    from dsenv.project import Project
+    from dsenv.store import Store
+
+_FILE: Final = "environment.json"
+_MANIFEST: Final = "manifest.json"
+_FORMAT: Final = 1
+_SHORT: Final = 16  # hexadecimal digits of an environment id that name its directory
+Mode = Literal["project", "host"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A finished generation."""
+
+    id: str  # the environment id, 64 hexadecimal digits
+    mode: Mode
+    prefix: str  # its own path; another one means that the project was moved
+    target: str
+    groups: list[str]
+    locks: dict[str, str]  # the sha256 of each lock file that it was made from
+    titles: list[str]  # "Python 3.11.2, 18 packages"
+    notes: list[str]  # what it cannot provide here
+    variables: Variables
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return Path(self.prefix)
+
+    def process_environment(self, to: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of a process that runs in it."""
+        return layout.applied({**self.variables, "DSENV_ID": self.id}, to)
+
+
+def current(project: Project) -> Environment | None:
+    """Return a project's environment in use, or ``None`` when it has none.
+
+    Raises:
+        DriftError: It is damaged or was moved.
+
+    """
+    path = project.current()
+    if path is None:
+        return None
+    try:
+        raw = json.loads((path / _FILE).read_bytes())
+        if raw.pop("format") != _FORMAT:
+            raise DriftError("the environment was made by another dsenv", hint="Run `dsenv restore`.")
+        environment = Environment(**raw)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DriftError(f"the environment {path} is damaged", cause=str(error), hint="Run `dsenv restore`.") from error
+    if environment.path != path:
+        raise DriftError(
+            f"the environment was made at {environment.path} and lies at {path} now", hint="Run `dsenv restore`."
+        )
+    return environment
+
+
+def next_place(project: Project, identity: str, mode: Mode) -> Place:
+    """Return the place of a project's next generation."""
+    short = identity[:_SHORT]
+    used = [int(path.name.rpartition("-")[2]) for path in project.environments.glob(f"{short}-*")
+            if path.name.rpartition("-")[2].isdigit()]
+    prefix = project.environments / f"{short}-{max(used, default=0) + 1}"
+    root = f"{prefix}/root" if mode == "project" else ""
+    return Place(kind=mode, prefix=str(prefix), root=root, inputs=f"{prefix}/.inputs", cache=str(project.cache))
+
+
+def place_of(project: Project, environment: Environment) -> Place:
+    """Return the place of a finished generation."""
+    prefix = environment.prefix
+    root = f"{prefix}/root" if environment.mode == "project" else ""
+    return Place(kind=environment.mode, prefix=prefix, root=root, inputs=f"{prefix}/.inputs", cache=str(project.cache))
+
+
+def build(
+    recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress, **facts: Any
+) -> Environment:
+    """Perform the steps of ``recipes`` in a new directory.
+
+    Args:
+        recipes: In the order of installation.
+        place: Where; its directory must not exist.
+        store: Holds the recipes' artifacts.
+        progress: Told what is going on.
+        facts: The fields of ``Environment`` that the steps do not tell.
+
+    """
+    prefix = Path(place.prefix)
+    prefix.mkdir(parents=True)
+    laid = _write_root(recipes, place, store, progress)
+    steps = [step for recipe in recipes for step in recipe.steps]
+    values = layout.variables(steps, place, laid.root)
+    for path, (content, mode) in laid.texts.items():
+        _write_text(Path(path), content, mode)
+    for recipe in recipes:
+        _run(recipe, place, values, store, progress)
+    environment = Environment(
+        titles=[recipe.title for recipe in recipes], notes=[note for recipe in recipes for note in recipe.notes],
+        variables=values, prefix=place.prefix, **facts,
+    )
+    _write_manifest(prefix)
+    (prefix / _FILE).write_text(json.dumps({"format": _FORMAT, **asdict(environment)}, indent=1) + "\n")
+    return environment
+
+
+def expected(recipes: Sequence[Recipe], place: Place, store: Store) -> Tree:
+    """Return the files that the steps put down, read anew from artifacts that are checked on the way.
+
+    Paths are below the place's prefix.
+    """
+
+    def unpacked(artifact: Artifact) -> tuple[Tree, Path]:
+        entries = deb.entries(store.read_checked(artifact))
+        return entries, store.unpacked(artifact, deb.unpack, deb.UNPACKED)[1]
+
+    laid = layout.lay_out(recipes, unpacked)
+    prefix = place.prefix + "/"
+    tree = {f"{place.root}/{path}".removeprefix(prefix): entry for path, entry in laid.root.items()}
+    for path, (content, mode) in laid.texts.items():
+        tree[path.removeprefix(prefix)] = Entry(
+            kind="file", mode=mode, content=trees.content_sha256(content), owner="dsenv"
+        )
+    return tree
+
+
+def observed(environment: Environment) -> Tree:
+    """Return the files that are there now, hashed; bytecode and dsenv's own records are left out."""
+    return trees.scan(environment.path, skip=_ignored)
+
+
+def recorded(environment: Environment) -> Tree:
+    """Return the files as they were when the environment was built."""
+    return {path: Entry(kind=row[0], mode=row[1], content=row[2]) for path, row in _manifest(environment).items()}
+
+
+def changed(environment: Environment) -> list[Difference]:
+    """Return what is not as it was when the environment was built; unmoved files are not read."""
+    manifest = _manifest(environment)
+    found = []
+    seen = set()
+    for path, status in trees.walk(environment.path, skip=_ignored):
+        row = manifest.get(path)
+        seen.add(path)
+        if row is None:
+            if not stat.S_ISDIR(status.st_mode):
+                found.append(Difference(path, "unexpected"))
+        elif _stamp(status) != row[3:] and not stat.S_ISDIR(status.st_mode):
+            was = Entry(kind=row[0], mode=row[1], content=row[2])
+            now = trees.entry_of(environment.path / path, status)
+            found.extend(trees.compare({path: was}, {path: now}))
+    found.extend(Difference(path, "missing") for path in manifest.keys() - seen)
+    return sorted(found)
+
+
+def is_finished(path: Path) -> bool:
+    """Say whether a directory holds a whole environment."""
+    return (path / _FILE).exists()
+
+
+def use(path: Path) -> int:
+    """Mark an environment as in use as long as the returned file descriptor, or a copy of it, is open."""
+    descriptor = os.open(path / _FILE, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def in_use(path: Path) -> bool:
+    """Say whether a process runs in an environment."""
+    try:
+        with (path / _FILE).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _write_root(
+    recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress
+) -> layout.Layout:
+    """Lay the packages over each other; one whose unpacked files were damaged in the store is unpacked anew."""
+    while True:
+        progress.update("unpacking the packages")
+        laid = layout.lay_out(recipes, lambda artifact: store.unpacked(artifact, deb.unpack, deb.UNPACKED))
+        if not laid.root:
+            return laid
+        progress.update("laying the packages over each other")
+        try:
+            with store.scratch("derived") as scratch:
+                for path, content in laid.derived.items():
+                    _write_text(scratch / path, content, 0o644)
+                places = {**laid.places, **dict.fromkeys(laid.derived, scratch)}
+                trees.materialise(laid.root, places, Path(place.root))
+        except trees.DamagedTreeError as error:
+            progress.warn(f"{error.sentence}; the package is unpacked anew")
+            store.forget(error.path)
+            trees.remove(Path(place.root))
+        else:
+            return laid
+
+
+def _run(recipe: Recipe, place: Place, values: Variables, store: Store, progress: Progress) -> None:
+    """Run a recipe's programs with its inputs at hand."""
+    programs = [step for step in recipe.steps if isinstance(step, Run)]
+    if not programs:
+        return
+    progress.update(f"installing {recipe.title}")
+    inputs = Path(place.inputs)
+    for item in recipe.inputs:
+        path = inputs / item.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(item.source, str):
+            path.write_text(item.source)
+        else:
+            path.symlink_to(store.path(item.source) if isinstance(item.source, Artifact) else item.source)
+    base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
+    environment = layout.applied(values, base)
+    for step in programs:
+        process.run(step.argv, env=environment | dict(step.env))
+    trees.remove(inputs)
+
+
+def _write_text(path: Path, content: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def _ignored(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return path in {_FILE, _MANIFEST} or name == "__pycache__"
+
+
+def _write_manifest(prefix: Path) -> None:
+    tree = trees.scan(prefix, skip=_ignored)
+    rows = {
+        path: [entry.kind, entry.mode, entry.content, *_stamp((prefix / path).lstat())]
+        for path, entry in tree.items()
+    }
+    (prefix / _MANIFEST).write_text(json.dumps(rows, separators=(",", ":")))
+
+
+def _manifest(environment: Environment) -> dict[str, list[Any]]:
+    try:
+        return json.loads((environment.path / _MANIFEST).read_bytes())  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise DriftError("the environment's manifest is damaged", hint="Run `dsenv restore`.") from error
+
+
+def _stamp(status: os.stat_result) -> list[int]:
+    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]

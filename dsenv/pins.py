@@ -1,0 +1,95 @@
+"""The values that every ecosystem shares: what is locked, for whom, and who asked for it.
+
+Nothing here knows an ecosystem, reads a file or starts a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """A kind of machine that an environment is locked for, written ``linux-amd64``."""
+
+    os: str  # "linux", "macos", "windows"
+    architecture: str  # "amd64", "arm64"; for Linux these are Debian's own words
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read ``linux-amd64``; raise ``ValueError`` for anything that is not in ``TARGETS``."""
+        if text not in TARGETS:
+            msg = f"{text!r} is not a target"
+            raise ValueError(msg)
+        return cls(*text.split("-"))
+
+    def __str__(self) -> str:
+        return f"{self.os}-{self.architecture}"
+
+
+TARGETS: Final = ("linux-amd64", "linux-arm64", "macos-amd64", "macos-arm64", "windows-amd64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One file to download: the hash decides, any of the addresses may serve it."""
+
+    filename: str  # "dplyr_1.1.4.tar.gz"; a plain name, never a path
+    sha256: str  # 64 lower-case hexadecimal digits
+    size: int | None = None  # bytes
+    urls: tuple[str, ...] = ()  # in the order in which they are tried
+
+    def __post_init__(self) -> None:
+        if not SHA256.fullmatch(self.sha256):
+            msg = f"{self.filename}: {self.sha256!r} is not a sha256"
+            raise ValueError(msg)
+        if "/" in self.filename or self.filename in {"", ".", ".."} or "\0" in self.filename:
+            msg = f"{self.filename!r} is not a file name"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Need:
+    """A system package that something asked for."""
+
+    name: str  # "libcurl4"
+    version: str = ""  # "" for any, else exact or with a trailing ``*``
+    why: str = "requested"  # "requested", "python", "r:curl", "py:lightgbm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provided:
+    """A system package that the lock holds, as the other ecosystems may see it."""
+
+    name: str
+    version: str
+    artifact: Artifact
+    dependencies: tuple[str, ...]  # names of other provided packages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which part of a lock an environment takes."""
+
+    target: Target
+    groups: tuple[str, ...] = ()  # beyond the packages that belong to no group
+
+
+CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def without_credentials(url: str) -> str:
+    """Return an address as it may be shown or written: without user, password or token."""
+    return CREDENTIALS.sub("", url).partition("?")[0]
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of a JSON value in its one canonical form: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

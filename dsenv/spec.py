@@ -1,0 +1,286 @@
+"""``dsenv.toml`` as a value: what a person wrote, checked as a whole.
+
+Everything that is wrong is reported at once, each fault with its line, its key, what was expected and a near miss.
+What passes here can be put into a command line, a Dockerfile or a path without another look at its characters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from datetime import date
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError, create_model
+
+from dsenv.ecosystem import Platform
+from dsenv.ecosystems import ECOSYSTEMS
+from dsenv.ecosystems.system.spec import parse_base
+from dsenv.errors import SpecError, WrongUseError
+from dsenv.formats.toml_lines import key_lines
+from dsenv.model import Array, Model, Text, hyphenated
+from dsenv.pins import TARGETS, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from dsenv.formats.toml_lines import Path as KeyPath
+
+FILE: Final = "dsenv.toml"
+_LATER: Final = {
+    "tools": "single binaries are not supported yet",
+    "workspace": "workspaces are not supported yet",
+    "tasks": "tasks are not supported yet: name the command after `dsenv run --`",
+}
+
+
+def _check_base(text: str) -> str:
+    parse_base(text)
+    return text
+
+
+def _check_copy(text: str) -> str:
+    path = PurePosixPath(text)
+    if not text or path.is_absolute() or ".." in path.parts:
+        msg = "expected a path inside the project, such as `app/`"
+        raise ValueError(msg)
+    return text
+
+
+class Project(Model):
+    """``[project]``: what the whole is called."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)] = Field(
+        description="Lower-case letters and digits, joined by single `.`, `_` or `-`; the image is called so, too."
+    )
+    as_of: date | None = Field(default=None, description="Every index as it stood at the end of that day, UTC.")
+    after_as_of: Array[Text] = Field(
+        default=(), description="Exact versions that are taken although they are newer than `as-of`."
+    )
+
+
+class PlatformSpec(Model):
+    """``[platform]``: the machines that the environment is locked for."""
+
+    base: Annotated[str, AfterValidator(_check_base)] = Field(
+        description="`bootstrap:debian:bookworm`, or an image that an engine has, such as `debian:bookworm-slim`."
+    )
+    targets: Array[Text] = Field(
+        min_length=1, description="The kinds of machine: " + ", ".join(f"`{name}`" for name in TARGETS)
+    )
+    locale: Annotated[str, StringConstraints(pattern=r"^(C\.UTF-8|C|POSIX)$")] = Field(
+        default="C.UTF-8", description="Sorting and number formats depend on it: `C.UTF-8`, `C` or `POSIX`."
+    )
+    timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")] = Field(
+        default="UTC", description="A name of the time zone database: `Europe/Berlin`."
+    )
+
+
+class ImageSpec(Model):
+    """``[image]``: what the container image has beyond the environment."""
+
+    command: Array[Text] = Field(default=(), description="What a container runs by default.")
+    ports: Array[Annotated[int, Field(ge=1, le=65535)]] = Field(
+        default=(), description="TCP ports that the command listens on."
+    )
+    copy_: Array[Annotated[Text, AfterValidator(_check_copy)]] = Field(
+        default=(), alias="copy", description="Files and directories of the project to take along."
+    )
+
+
+_PARTS: Any = {
+    ecosystem.name: (ecosystem.Spec | None, Field(default=None, description=(ecosystem.Spec.__doc__ or "").strip()))
+    for ecosystem in ECOSYSTEMS
+}
+Document: type[BaseModel] = create_model(
+    "Document", __base__=Model, __doc__="What a data-science project needs: the file `dsenv.toml`.",
+    project=(Project, Field()), platform=(PlatformSpec, Field()), image=(ImageSpec, Field(default=ImageSpec())),
+    **_PARTS,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A checked ``dsenv.toml``."""
+
+    project: Project
+    platform: Platform
+    image: ImageSpec
+    parts: Mapping[str, Any]  # an ecosystem's name -> its own model; every ecosystem, asked for or not
+
+
+def load(path: Path) -> Spec:
+    """Read a spec from its file.
+
+    Raises:
+        WrongUseError: There is no such file.
+        SpecError: It is wrong; the cause lists every fault.
+
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise WrongUseError(
+            f"there is no {path.name} in {path.parent.resolve()}", hint="Write one with `dsenv init`."
+        ) from error
+    try:
+        return parse(content.decode("utf-8"), path.name)
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path.name} is not UTF-8 text", cause=str(error)) from error
+
+
+def parse(text: str, filename: str = FILE) -> Spec:
+    """Read a spec from its text; raise ``SpecError`` with every fault."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{filename} is not valid TOML", cause=f"{filename}: {error}") from error
+    lines = key_lines(text)
+    faults: list[Fault] = [Fault((name,), _LATER[name]) for name in _LATER if name in raw]
+    document = None
+    try:
+        document = Document.model_validate({key: value for key, value in raw.items() if key not in _LATER})
+    except ValidationError as error:
+        faults.extend(_fault(finding, raw) for finding in error.errors())
+    targets = raw.get("platform", {}).get("targets") if isinstance(raw.get("platform"), dict) else None
+    faults.extend(_target_faults(targets))
+    if document is not None and not faults:
+        spec = _spec(document)
+        faults.extend(_unsupported(spec))
+        if not faults:
+            return spec
+    listed = sorted({fault.at(lines): None for fault in faults})
+    raise SpecError(
+        f"{filename} has {len(listed)} fault{'s' if len(listed) > 1 else ''}",
+        cause="\n".join(f"{filename}:{line}: {text}" for line, text in listed),
+    )
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of ``dsenv.toml``, for editors."""
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",  # what TOML language servers understand
+        **Document.model_json_schema(by_alias=True, ref_template="#/definitions/{model}"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in the file: the key's path, and a clause that says what was expected."""
+
+    path: KeyPath
+    text: str
+
+    def at(self, lines: Mapping[KeyPath, int]) -> tuple[int, str]:
+        """Return the fault's line, or that of the nearest key around it, and its text with the key in front."""
+        path = self.path
+        while path and path not in lines:
+            path = path[:-1]
+        return lines.get(path, 1), f"{_key(self.path)}: {self.text}"
+
+
+def _spec(document: Any) -> Spec:
+    platform = document.platform
+    return Spec(
+        project=document.project,
+        platform=Platform(
+            base=platform.base, targets=tuple(sorted({Target.parse(text) for text in platform.targets})),
+            locale=platform.locale, timezone=platform.timezone,
+        ),
+        image=document.image,
+        parts={ecosystem.name: getattr(document, ecosystem.name) for ecosystem in ECOSYSTEMS},
+    )
+
+
+def _unsupported(spec: Spec) -> Iterable[Fault]:
+    if spec.project.as_of:
+        yield Fault(("project", "as-of"), "dates are not supported yet")
+    if spec.project.after_as_of:
+        yield Fault(("project", "after-as-of"), "dates are not supported yet")
+    for ecosystem in ECOSYSTEMS:
+        part = spec.parts[ecosystem.name]
+        if part is not None:
+            for path, text in ecosystem.unsupported(part, spec.platform):
+                yield Fault((ecosystem.name, *path), text)
+
+
+def _target_faults(targets: object) -> Iterable[Fault]:
+    for index, text in enumerate(targets if isinstance(targets, list) else ()):
+        if isinstance(text, str) and text not in TARGETS:
+            clause = f"{text!r} is no target{_near(text, TARGETS)}; expected one of {', '.join(TARGETS)}"
+            yield Fault(("platform", "targets", index), clause)
+
+
+def _fault(finding: Any, raw: Mapping[str, Any]) -> Fault:
+    path = _real_path(finding["loc"], raw)
+    kind = finding["type"]
+    if kind == "extra_forbidden":
+        return Fault(path, f"unknown key{_near(str(path[-1]), _known_keys(path[:-1]))}")
+    if kind == "missing":
+        return Fault(path, "this key is required")
+    given = finding["input"]
+    message = finding["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        message = f"it does not match {finding['ctx']['pattern']}"
+    message = message[:1].lower() + message[1:]
+    shown = repr(given) if isinstance(given, str | int | float | bool) else ""
+    return Fault(path, f"{shown}: {message}" if shown else message)
+
+
+def _real_path(loc: tuple[str | int, ...], raw: Any) -> KeyPath:
+    """Drop what pydantic adds for union members, so that the path is the file's own."""
+    path: list[str | int] = []
+    here = raw
+    for position, part in enumerate(loc):
+        is_last = position == len(loc) - 1
+        inside = (isinstance(here, dict) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        )
+        if inside:
+            here = here[part]
+            path.append(part)
+        elif is_last and isinstance(here, dict):
+            path.append(part)  # a missing key
+    return tuple(path)
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    model: Any = Document
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = next((value for key, value in model.model_fields.items() if (value.alias or key) == part), None)
+        models = list(_models(field.annotation)) if field else []
+        if not models:
+            return []
+        model = models[0]
+    return [value.alias or hyphenated(key) for key, value in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models(argument)
+
+
+def _near(text: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(text.lower(), list(known), n=1, cutoff=0.6)
+    return f": did you mean `{matches[0]}`?" if matches else ""
+
+
+def _key(path: KeyPath) -> str:
+    """Return a path as a person would write it: ``[python] packages[2]``."""
+    if not path:
+        return "the file"
+    texts = [f"[{part}]" if isinstance(part, int) else _quoted(part) for part in path[1:]]
+    head = str(path[0]) if isinstance(path[0], int) else _quoted(path[0])
+    return f"[{head}] {'.'.join(texts).replace('.[', '[')}".strip()
+
+
+def _quoted(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else repr(key)

@@ -1,0 +1,106 @@
+"""Read wheels (PEP 427): what they hold, and where an installer puts it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import re
+import shutil
+import zipfile
+from typing import TYPE_CHECKING, Final
+
+from dsenv.errors import IntegrityError
+from dsenv.tree import Entry, Tree, safe_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNPACKED: Final = "wheel1"  # names this way of unpacking in the store's keys
+_ENTRY_POINT: Final = re.compile(r"\s*([^\s=\[#;][^=]*?)\s*=")
+
+
+def unpack(path: Path, destination: Path) -> Tree:
+    """Write a wheel's files below an empty directory and return their tree."""
+    tree: Tree = {}
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            name = safe_path(member.filename)
+            if member.is_dir() or not name:
+                continue
+            mode = 0o755 if member.external_attr >> 16 & 0o111 else 0o644
+            file = destination / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            sha256 = hashlib.sha256()
+            with archive.open(member) as reader, file.open("xb") as writer:
+                shutil.copyfileobj(reader, _Both(writer, sha256))
+            file.chmod(mode)
+            tree[name] = Entry(kind="file", mode=mode, content=sha256.hexdigest(), owner=path.name)
+    return tree
+
+
+class Wheel:
+    """A wheel's own account of itself.
+
+    Args:
+        path: The wheel.
+        name: What to call it in errors: its file name.
+
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._name = name
+        try:
+            with zipfile.ZipFile(path) as archive:
+                infos = [item for item in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", item)]
+                if len(infos) != 1:
+                    raise IntegrityError(f"{name} has {len(infos)} RECORD files, not one")
+                self.info = infos[0].removesuffix("/RECORD")  # "numpy-2.4.6.dist-info"
+                self._record = archive.read(infos[0]).decode("utf-8")
+                points = f"{self.info}/entry_points.txt"
+                self._entry_points = archive.read(points).decode("utf-8") if points in archive.namelist() else ""
+        except (zipfile.BadZipFile, OSError) as error:
+            raise IntegrityError(f"{name} is not a readable wheel", cause=str(error)) from error
+        self.data = self.info.removesuffix(".dist-info") + ".data"
+
+    def files(self) -> dict[str, str]:
+        """Return the sha256 of each file by its path in the wheel, as RECORD lists them.
+
+        RECORD itself is left out; a file that it lists without a hash has an empty one.
+        """
+        found: dict[str, str] = {}
+        for row in csv.reader(io.StringIO(self._record)):
+            if not row or row[0] == f"{self.info}/RECORD":
+                continue
+            if not row[1]:
+                found[safe_path(row[0])] = ""
+                continue
+            algorithm, _, value = row[1].partition("=")
+            if algorithm != "sha256":
+                raise IntegrityError(f"{self._name}: RECORD has {algorithm} for {row[0]}, not sha256")
+            found[safe_path(row[0])] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+        return found
+
+    def scripts(self) -> list[str]:
+        """Return the names of the programs that an installer generates from the wheel's entry points."""
+        names: list[str] = []
+        section = ""
+        for line in self._entry_points.splitlines():
+            if header := re.fullmatch(r"\s*\[([^\]]*)\]\s*", line):
+                section = header[1].strip()
+            elif section in {"console_scripts", "gui_scripts"} and (match := _ENTRY_POINT.match(line)):
+                names.append(match[1])
+        return names
+
+
+class _Both(io.RawIOBase):
+    """Write what is hashed."""
+
+    def __init__(self, file: io.BufferedWriter, sha256: hashlib._Hash) -> None:
+        self._file = file
+        self._sha256 = sha256
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._sha256.update(data)
+        return self._file.write(data)

@@ -1,0 +1,268 @@
+"""A tree of files as a value: every path with its kind, mode and content hash.
+
+Trees are what dsenv unpacks, lays over each other, copies into an environment and compares in a proof. Paths are
+relative, with ``/``, without ``.`` or ``..``.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import posixpath
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Literal
+
+from dsenv.errors import DsenvError, IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+Kind = Literal["file", "link", "directory"]
+SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID
+_FICLONE: Final = 0x40049409  # linux/fs.h: share the blocks of another file
+_CHUNK: Final = 1 << 20  # bytes
+WORKERS: Final = min(8, (os.cpu_count() or 1) + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One path of a tree."""
+
+    kind: Kind
+    mode: int = 0o644  # permission bits, set-user-id and the like included; -1 for any
+    content: str = ""  # a file's sha256; a link's target; "" for a directory
+    mtime: int = 0  # seconds since 1970; never compared
+    owner: str = ""  # what brought it: "libc6 2.36-9+deb12u14"; never compared
+
+
+Tree = dict[str, Entry]
+
+
+class DamagedTreeError(IntegrityError):
+    """A file of an unpacked archive is not what was unpacked there."""
+
+    def __init__(self, path: Path, entry: Entry) -> None:
+        super().__init__(f"{path}, of {entry.owner}, is not what was unpacked there")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Difference:
+    """A path where a tree is not what it should be."""
+
+    path: str
+    what: Literal["missing", "unexpected", "changed", "mode"]
+    owner: str = ""
+
+
+def safe_path(path: str) -> str:
+    """Return a member path of an archive as a tree's path; raise ``IntegrityError`` when it leads outside."""
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if path.startswith("/") or ".." in parts or "\0" in path:
+        raise IntegrityError(f"the archive holds the path {path!r}, which leads outside of it")
+    return "/".join(parts)
+
+
+def merge(trees: Iterable[tuple[Tree, Path]]) -> tuple[Tree, dict[str, Path]]:
+    """Lay trees over each other, as packages share one root.
+
+    Args:
+        trees: Each tree with the directory that holds its files.
+
+    Returns:
+        The whole tree, and where the content of each of its files lies.
+
+    Raises:
+        DsenvError: Two trees want different things at one path.
+
+    """
+    whole: Tree = {}
+    places: dict[str, Path] = {}
+    for tree, directory in trees:
+        for path, entry in tree.items():
+            other = whole.get(path)
+            if other and (other.kind, other.content) != (entry.kind, entry.content):
+                raise DsenvError(
+                    f"{other.owner} and {entry.owner} both bring /{path}, with different content",
+                    hint="Only a full root file system can hold both: use `dsenv docker`.",
+                )
+            if other is None:
+                whole[path] = entry
+                places[path] = directory
+    return whole, places
+
+
+def relocate(tree: Tree) -> Tree:
+    """Return ``tree`` as it may lie anywhere, owned by anyone.
+
+    An absolute link to a path of the tree becomes relative; one that leads to the system below stays. Set-user-id
+    bits are dropped: outside of a root file system they would be a hole.
+    """
+    moved: Tree = {}
+    for path, entry in tree.items():
+        mode = entry.mode & ~SPECIAL_BITS
+        content = entry.content
+        if entry.kind == "link" and content.startswith("/") and posixpath.normpath(content)[1:] in tree:
+            content = posixpath.relpath(content, "/" + posixpath.dirname(path))
+        moved[path] = replace(entry, mode=mode, content=content)
+    return moved
+
+
+def scan(root: Path, *, skip: Callable[[str], bool] = lambda _: False) -> Tree:
+    """Read the tree below ``root``, hashing every file; devices and sockets raise ``DsenvError``.
+
+    Args:
+        root: A directory.
+        skip: Whether to leave out a path (and what is below it).
+
+    """
+    found = sorted(walk(root, skip=skip), key=lambda item: item[0])
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        entries = pool.map(lambda item: entry_of(root / item[0], item[1]), found)
+        return {path: entry for (path, _), entry in zip(found, entries, strict=True)}
+
+
+def walk(root: Path, *, skip: Callable[[str], bool] = lambda _: False) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every path below ``root`` with its ``lstat``; links are not followed."""
+    pending = [""]
+    while pending:
+        directory = pending.pop()
+        with os.scandir(root / directory) as entries:
+            for entry in entries:
+                path = f"{directory}/{entry.name}" if directory else entry.name
+                if skip(path):
+                    continue
+                status = entry.stat(follow_symlinks=False)
+                yield path, status
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append(path)
+
+
+def entry_of(path: Path, status: os.stat_result) -> Entry:
+    """Return the entry of one existing path, given its ``lstat``."""
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISREG(status.st_mode):
+        return Entry(kind="file", mode=mode, content=file_sha256(path), mtime=int(status.st_mtime))
+    if stat.S_ISLNK(status.st_mode):
+        return Entry(kind="link", mode=0o777, content=str(path.readlink()))
+    if stat.S_ISDIR(status.st_mode):
+        return Entry(kind="directory", mode=mode)
+    raise DsenvError(f"{path} is neither a file, a link nor a directory")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stream_sha256(stream: IO[bytes]) -> str:
+    """Return the sha256 of what is left in a stream as hexadecimal digits."""
+    sha256 = hashlib.sha256()
+    while chunk := stream.read(_CHUNK):
+        sha256.update(chunk)
+    return sha256.hexdigest()
+
+
+def content_sha256(content: bytes) -> str:
+    """Return the sha256 of bytes as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def compare(expected: Tree, actual: Tree) -> list[Difference]:
+    """Return where ``actual`` is not ``expected``, sorted; directories count only where they are missing."""
+    found = [
+        Difference(path, "unexpected")
+        for path, entry in actual.items()
+        if path not in expected and entry.kind != "directory"
+    ]
+    for path, entry in expected.items():
+        other = actual.get(path)
+        if other is None:
+            found.append(Difference(path, "missing", entry.owner))
+        elif (other.kind, other.content) != (entry.kind, entry.content):
+            found.append(Difference(path, "changed", entry.owner))
+        elif entry.kind == "file" and entry.mode not in {-1, other.mode}:
+            found.append(Difference(path, "mode", entry.owner))
+    return sorted(found)
+
+
+def materialise(tree: Tree, places: Mapping[str, Path], destination: Path) -> None:
+    """Write ``tree`` below ``destination``, checking each file's hash on its way.
+
+    Args:
+        tree: What to write.
+        places: For each file, the directory that holds its content under the same path.
+        destination: An existing directory that holds none of these paths.
+
+    Raises:
+        DamagedTreeError: A file's content is not the tree's.
+
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    directories = {path for path, entry in tree.items() if entry.kind == "directory"}
+    for path in tree:
+        while path := posixpath.dirname(path):
+            directories.add(path)
+    for path in sorted(directories):
+        (destination / path).mkdir(mode=0o755, exist_ok=True)
+    files = [(path, entry) for path, entry in tree.items() if entry.kind == "file"]
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        for _ in pool.map(lambda item: _copy(places[item[0]] / item[0], destination / item[0], item[1]), files):
+            pass
+    for path, entry in tree.items():
+        if entry.kind == "link":
+            (destination / path).symlink_to(entry.content)
+
+
+def copy_file(source: Path, destination: Path) -> str:
+    """Copy one file, by shared blocks where the file system can, and return the sha256 of its content."""
+    with source.open("rb", buffering=0) as reader, destination.open("xb", buffering=0) as writer:
+        shared = _clone(reader.fileno(), writer.fileno())
+        sha256 = hashlib.sha256()
+        while chunk := reader.read(_CHUNK):
+            sha256.update(chunk)
+            if not shared:
+                writer.write(chunk)
+    return sha256.hexdigest()
+
+
+def _copy(source: Path, destination: Path, entry: Entry) -> None:
+    if copy_file(source, destination) != entry.content:
+        raise DamagedTreeError(source, entry)
+    destination.chmod(entry.mode)
+    os.utime(destination, (entry.mtime, entry.mtime))
+
+
+_no_clone: list[int] = []  # not empty once the file system said that it cannot
+
+
+def _clone(reader: int, writer: int) -> bool:
+    if _no_clone:
+        return False
+    try:
+        fcntl.ioctl(writer, _FICLONE, reader)
+    except OSError as error:
+        if error.errno in {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM}:
+            _no_clone.append(1)
+            return False
+        raise
+    return True
+
+
+def remove(path: Path) -> None:
+    """Delete a tree, read-only directories included; a path that does not exist is no fault."""
+    with contextlib.suppress(FileNotFoundError):
+        for directory, directories, files in os.walk(path, topdown=False):
+            for name in files:
+                Path(directory, name).unlink()
+            for name in directories:
+                inner = Path(directory, name)
+                inner.unlink() if inner.is_symlink() else inner.rmdir()
+        path.rmdir()
