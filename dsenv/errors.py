@@ -6,7 +6,13 @@ with ``--debug``.
 
 from __future__ import annotations
 
+import contextlib
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Exit(IntEnum):
@@ -54,6 +60,10 @@ class LockFormatError(WrongUseError):
     """A lock file cannot be read: damaged, edited by hand, or of a newer format."""
 
 
+class TornLockError(LockFormatError):
+    """A file of the set of locks is missing."""
+
+
 class StaleLockError(DsenvError):
     """The lock does not answer the spec, or there is none."""
 
@@ -86,3 +96,14 @@ class InterruptedByUserError(DsenvError):
     """The user pressed Ctrl-C."""
 
     exit_code = Exit.INTERRUPTED
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name ``path`` in an error of the operating system that names nothing, as a full disk's does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

@@ -37,13 +37,16 @@ _Item = TypeVar("_Item")
 Array = Annotated[tuple[_Item, ...], BeforeValidator(_as_tuple)]
 """A TOML array."""
 
+_SHOWN = 10  # findings that an error names
 Text = Annotated[str, AfterValidator(printable)]
 Sha256Text = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
 
 
 def describe(error: ValidationError) -> str:
     """Return what pydantic found wrong, a line each: ``packages.3.sha256: String should match pattern …``."""
-    return "\n".join(
-        f"{'.'.join(str(part) for part in finding['loc'])}: {finding['msg']}" for finding in error.errors()
-    )
+    findings = error.errors()
+    lines = [f"{'.'.join(str(part) for part in finding['loc'])}: {finding['msg']}" for finding in findings[:_SHOWN]]
+    if len(findings) > _SHOWN:
+        lines.append(f"and {len(findings) - _SHOWN} more")
+    return "\n".join(lines)

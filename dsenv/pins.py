@@ -49,6 +49,9 @@ class Artifact:
         if not SHA256.fullmatch(self.sha256):
             msg = f"{self.filename}: {self.sha256!r} is not a sha256"
             raise ValueError(msg)
+        if self.size is not None and self.size < 1:
+            msg = f"{self.filename}: {self.size} is not a size"
+            raise ValueError(msg)
         if "/" in self.filename or self.filename in {"", ".", ".."} or "\0" in self.filename:
             msg = f"{self.filename!r} is not a file name"
             raise ValueError(msg)
@@ -81,7 +84,7 @@ class Selection:
     groups: tuple[str, ...] = ()  # beyond the packages that belong to no group
 
 
-CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
+CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")  # to the last @: passwords hold some
 
 
 def without_credentials(url: str) -> str:

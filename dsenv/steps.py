@@ -39,6 +39,7 @@ class Input:
 
     name: str  # "wheels/numpy-2.4.6-….whl"
     source: Artifact | str | Path  # a locked artifact, a text, or a file made from artifacts
+    sha256: str = ""  # of a file made from artifacts: it is checked again when it is handed over
     executable: bool = False
 
 
@@ -55,6 +56,7 @@ class Unpack:
     """Lay a package's files below ``Place.root``."""
 
     artifact: Artifact
+    owner: str = ""  # what the package must say that it is: "jq 1.6-2.1"; "" for anything
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,13 @@ class Link:
 
     path: str  # "usr/lib/x86_64-linux-gnu/libblas.so.3"
     target: str  # "usr/lib/x86_64-linux-gnu/blas/libblas.so.3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dereference:
+    """Replace each link in a directory below ``below`` that leads out of that directory by what it leads to."""
+
+    below: str  # below Place.root: "usr/lib/R/site-library"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +124,7 @@ class SearchPath:
     pattern: str  # a regular expression for the path below the root
 
 
-Step = StartFrom | Unpack | Write | Derive | Link | Run | SetEnv | PrependPath | SearchPath
+Step = StartFrom | Unpack | Write | Derive | Link | Dereference | Run | SetEnv | PrependPath | SearchPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """A tree of files as a value: every path with its kind, mode and content hash.
 
 Trees are what dsenv unpacks, lays over each other, copies into an environment and compares in a proof. Paths are
-relative, with ``/``, without ``.`` or ``..``.
+relative, with ``/``, without ``.`` or ``..``. Bookworm and later have a merged /usr, so ``lib/x`` and ``usr/lib/x`` are
+one path of a root.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import posixpath
 import stat
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Final, Literal
 
 from dsenv.errors import DsenvError, IntegrityError
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Kind = Literal["file", "link", "directory"]
+Content = Path | bytes
+"""What a file of a tree holds: the bytes of another file, or these."""
+
 SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID
+_MERGED: Final = ("bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin")
+_LINKS: Final = 40  # as many as the kernel follows
 _FICLONE: Final = 0x40049409  # linux/fs.h: share the blocks of another file
 _CHUNK: Final = 1 << 20  # bytes
 WORKERS: Final = min(8, (os.cpu_count() or 1) + 1)
@@ -69,49 +75,129 @@ def safe_path(path: str) -> str:
     return "/".join(parts)
 
 
-def merge(trees: Iterable[tuple[Tree, Path]]) -> tuple[Tree, dict[str, Path]]:
+def merged(path: str) -> str:
+    """Return a path below / as it is under a merged /usr: ``lib/x`` is ``usr/lib/x``."""
+    return f"usr/{path}" if path.partition("/")[0] in _MERGED else path
+
+
+def merge(trees: Iterable[tuple[Tree, Path]]) -> tuple[Tree, dict[str, Content]]:
     """Lay trees over each other, as packages share one root.
 
     Args:
         trees: Each tree with the directory that holds its files.
 
     Returns:
-        The whole tree, and where the content of each of its files lies.
+        The whole tree, and the content of each of its files.
 
     Raises:
-        DsenvError: Two trees want different things at one path.
+        DsenvError: Two trees want different things at one path, or one of them a file below what is no directory.
 
     """
     whole: Tree = {}
-    places: dict[str, Path] = {}
+    places: dict[str, Content] = {}
     for tree, directory in trees:
         for path, entry in tree.items():
             other = whole.get(path)
             if other and (other.kind, other.content) != (entry.kind, entry.content):
-                raise DsenvError(
-                    f"{other.owner} and {entry.owner} both bring /{path}, with different content",
-                    hint="Only a full root file system can hold both: use `dsenv docker`.",
-                )
+                raise _conflict(f"{other.owner} and {entry.owner} both bring /{path}, with different content")
             if other is None:
                 whole[path] = entry
-                places[path] = directory
+                places[path] = directory / path
+    for path, entry in whole.items():
+        parent = posixpath.dirname(path)
+        while parent and parent not in whole:
+            parent = posixpath.dirname(parent)
+        if parent and whole[parent].kind != "directory":
+            other = whole[parent]
+            raise _conflict(f"{entry.owner} brings /{path}, and {other.owner} /{parent}, which is no directory")
     return whole, places
+
+
+def _conflict(sentence: str) -> DsenvError:
+    return DsenvError(sentence, hint="Only a full root file system can hold both: use `dsenv docker`.")
 
 
 def relocate(tree: Tree) -> Tree:
     """Return ``tree`` as it may lie anywhere, owned by anyone.
 
-    An absolute link to a path of the tree becomes relative; one that leads to the system below stays. Set-user-id
-    bits are dropped: outside of a root file system they would be a hole.
+    A link to a path of the tree becomes relative when it is absolute or relies on a merged /usr; one that leads to the
+    system below stays. Set-user-id bits are dropped: outside of a root file system they would be a hole.
     """
     moved: Tree = {}
     for path, entry in tree.items():
-        mode = entry.mode & ~SPECIAL_BITS
         content = entry.content
-        if entry.kind == "link" and content.startswith("/") and posixpath.normpath(content)[1:] in tree:
-            content = posixpath.relpath(content, "/" + posixpath.dirname(path))
-        moved[path] = replace(entry, mode=mode, content=content)
+        if entry.kind == "link":
+            target = _leads_to(path, content)
+            relies = content.startswith("/") or target != _joined(path, content)
+            if relies and _through_links(tree, target) in tree:
+                content = posixpath.relpath(f"/{target}", f"/{posixpath.dirname(path)}")
+        moved[path] = replace(entry, mode=entry.mode & ~SPECIAL_BITS, content=content)
     return moved
+
+
+def dereference(tree: Tree, places: dict[str, Content], below: str) -> None:
+    """Replace each link below a directory that leads out of it by what it leads to.
+
+    Args:
+        tree: Changed in place.
+        places: The content of its files; changed in place.
+        below: The directory, with everything directly in it counting as a directory of its own.
+
+    """
+    original = dict(tree)
+    depth = below.count("/") + 2
+
+    def copy(path: str, source: str, around: frozenset[str]) -> None:
+        target = _target(original, source)
+        if target is None or target in around:
+            return  # it leads nowhere, here as on a whole system, or to a directory that would come to hold itself
+        tree[path] = original[target]
+        if target in places:
+            places[path] = places[target]
+        for inner in children.get(target, ()):
+            copy(f"{path}/{posixpath.basename(inner)}", inner, around | {target})
+
+    children: dict[str, list[str]] = {}
+    for path in original:
+        children.setdefault(posixpath.dirname(path), []).append(path)
+    for path, entry in original.items():
+        if entry.kind == "link" and path.startswith(f"{below}/"):
+            target = _target(original, path)
+            own = "/".join(path.split("/")[:depth])
+            if target is not None and target != own and not target.startswith(f"{own}/"):
+                copy(path, target, frozenset(map(str, PurePosixPath(path).parents)))
+
+
+def _target(tree: Tree, path: str) -> str | None:
+    """Return the path that a link leads to in the end, or ``None`` when that is not in the tree."""
+    for _ in range(_LINKS):
+        entry = tree.get(path)
+        if entry is None or entry.kind != "link":
+            return path if entry else None
+        path = _through_links(tree, _leads_to(path, entry.content))
+    return None
+
+
+def _joined(path: str, content: str) -> str:
+    """Return the path that a link says, as it stands."""
+    return posixpath.normpath(posixpath.join("/" + posixpath.dirname(path), content)).lstrip("/")
+
+
+def _leads_to(path: str, content: str) -> str:
+    """Return the path that a link means: that under a merged /usr."""
+    return merged(_joined(path, content))
+
+
+def _through_links(tree: Tree, path: str) -> str:
+    """Return ``path`` with links among its parent directories followed."""
+    for _ in range(_LINKS):
+        parts = path.split("/")
+        parents = ("/".join(parts[:length]) for length in range(1, len(parts)))
+        link = next((parent for parent in parents if parent in tree and tree[parent].kind == "link"), None)
+        if link is None:
+            break
+        path = _leads_to(link, tree[link].content) + path.removeprefix(link)
+    return path
 
 
 def scan(root: Path, *, skip: Callable[[str], bool] = lambda _: False) -> Tree:
@@ -193,12 +279,12 @@ def compare(expected: Tree, actual: Tree) -> list[Difference]:
     return sorted(found)
 
 
-def materialise(tree: Tree, places: Mapping[str, Path], destination: Path) -> None:
+def materialise(tree: Tree, places: Mapping[str, Content], destination: Path) -> None:
     """Write ``tree`` below ``destination``, checking each file's hash on its way.
 
     Args:
         tree: What to write.
-        places: For each file, the directory that holds its content under the same path.
+        places: The content of each file.
         destination: An existing directory that holds none of these paths.
 
     Raises:
@@ -214,7 +300,7 @@ def materialise(tree: Tree, places: Mapping[str, Path], destination: Path) -> No
         (destination / path).mkdir(mode=0o755, exist_ok=True)
     files = [(path, entry) for path, entry in tree.items() if entry.kind == "file"]
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        for _ in pool.map(lambda item: _copy(places[item[0]] / item[0], destination / item[0], item[1]), files):
+        for _ in pool.map(lambda item: _copy(places[item[0]], destination / item[0], item[1]), files):
             pass
     for path, entry in tree.items():
         if entry.kind == "link":
@@ -223,7 +309,7 @@ def materialise(tree: Tree, places: Mapping[str, Path], destination: Path) -> No
 
 def copy_file(source: Path, destination: Path) -> str:
     """Copy one file, by shared blocks where the file system can, and return the sha256 of its content."""
-    with source.open("rb", buffering=0) as reader, destination.open("xb", buffering=0) as writer:
+    with source.open("rb", buffering=0) as reader, destination.open("xb") as writer:  # buffered: it writes all or fails
         shared = _clone(reader.fileno(), writer.fileno())
         sha256 = hashlib.sha256()
         while chunk := reader.read(_CHUNK):
@@ -233,8 +319,11 @@ def copy_file(source: Path, destination: Path) -> str:
     return sha256.hexdigest()
 
 
-def _copy(source: Path, destination: Path, entry: Entry) -> None:
-    if copy_file(source, destination) != entry.content:
+def _copy(source: Content, destination: Path, entry: Entry) -> None:
+    if isinstance(source, bytes):
+        with destination.open("xb") as file:
+            file.write(source)
+    elif not source.is_file() or copy_file(source, destination) != entry.content:
         raise DamagedTreeError(source, entry)
     destination.chmod(entry.mode)
     os.utime(destination, (entry.mtime, entry.mtime))
@@ -257,12 +346,21 @@ def _clone(reader: int, writer: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Delete a tree, read-only directories included; a path that does not exist is no fault."""
+    """Delete a tree, its owner's read-only directories included; no link is followed, ``path`` itself neither.
+
+    A path that does not exist is no fault.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
     with contextlib.suppress(FileNotFoundError):
-        for directory, directories, files in os.walk(path, topdown=False):
-            for name in files:
-                Path(directory, name).unlink()
-            for name in directories:
-                inner = Path(directory, name)
-                inner.unlink() if inner.is_symlink() else inner.rmdir()
-        path.rmdir()
+        found = [path]
+        for directory in found:  # which grows meanwhile
+            if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                directory.chmod(0o700)
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    inner = Path(entry.path)
+                    found.append(inner) if entry.is_dir(follow_symlinks=False) else inner.unlink()
+        for directory in reversed(found):
+            directory.rmdir()

@@ -18,8 +18,9 @@ def stanzas(text: str) -> Iterator[Stanza]:
     """Yield each stanza of ``text``; a continued value keeps its lines, joined by newlines, stripped of indentation."""
     stanza: Stanza = {}
     last = ""
-    for line in text.splitlines():
-        if not line.strip():
+    for raw in text.split("\n"):  # str.splitlines() would end lines at form feeds and U+2028 as well
+        line = raw.rstrip(" \t\r")
+        if not line:
             if stanza:
                 yield stanza
             stanza, last = {}, ""
