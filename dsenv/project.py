@@ -5,7 +5,7 @@ dsenv.toml  dsenv.lock  pylock.toml  renv.lock
 envs/<id>-<serial>/   whole environments, each built aside
 current               a link to the one in use
 image/                the context of the image, with its Dockerfile
-cache/                bytecode and the like, which programs make again
+cache/<id>-<serial>/  bytecode and the like, which an environment's programs make again
 busy                  locked while an operation changes something here
 """
 
@@ -42,8 +42,8 @@ class Project:
 
     @property
     def home(self) -> Path:
-        """The directory that is dsenv's own."""
-        return self.directory / ".dsenv"
+        """The directory that is dsenv's own: its real path, as it may be a link to a roomier disk."""
+        return (self.directory / ".dsenv").resolve()
 
     @property
     def environments(self) -> Path:
@@ -72,7 +72,7 @@ class Project:
         self.home.mkdir(exist_ok=True)
         ignore = self.home / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("*\n")
+            ignore.write_bytes(b"*\n")
         with (self.home / "busy").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

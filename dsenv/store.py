@@ -5,7 +5,7 @@ use; a damaged artifact is fetched anew, and said. Nothing outside this room kno
 
     artifacts/ab/abcdef…    a downloaded file, read-only
     partial/abcdef…         one that is still coming; resumed after a cut
-    trees/KEY/files/        an unpacked archive, and its entries beside it
+    trees/KEY/files/        an unpacked archive, and its entries beside it, below a line with their sha256
     built/KEY/NAME          a file made from artifacts, such as a system layer
     caches/NAME/            what a tool keeps for itself
 """
@@ -18,25 +18,24 @@ import errno
 import fcntl
 import hashlib
 import json
-import os
 import secrets
-import threading
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from dsenv import download
 from dsenv import tree as trees
-from dsenv.errors import DownloadError, DsenvError, IntegrityError
-from dsenv.pins import Artifact, without_credentials
+from dsenv.errors import DownloadError, IntegrityError, writing
 from dsenv.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from dsenv.tree import Tree
+    from dsenv.pins import Artifact
+    from dsenv.tree import Entry, Tree
 
+T = TypeVar("T")
 DOWNLOADS: Final = 8  # at once
-ATTEMPTS: Final = 3  # for one address, each resuming the one before
 
 
 class Store:
@@ -51,7 +50,7 @@ class Store:
 
     def __init__(self, root: Path, *, offline: bool = False, proxies: dict[str, str] | None = None) -> None:
         self.root = root
-        self._offline = offline
+        self.offline = offline
         self._proxies = proxies
 
     def path(self, artifact: Artifact) -> Path:
@@ -91,19 +90,19 @@ class Store:
             missing = [artifact for artifact, sound in zip(wanted, present, strict=True) if not sound]
             if not missing:
                 return
-            if self._offline:
+            if self.offline:
                 names = ", ".join(artifact.filename for artifact in missing[:5])
                 raise DownloadError(
                     f"{len(missing)} artifacts are not in the store and --offline forbids to fetch them: {names}",
                     hint="Run the command once without --offline.",
                 )
-            meter = _Meter(missing, talk)
+            meter = download.Meter(missing, talk)
             jobs = [pool.submit(self._fetch, artifact, meter) for artifact in missing]
             try:
                 for job in concurrent.futures.as_completed(jobs):
                     job.result()
             except BaseException:
-                meter.stop = True
+                meter.stop.set()
                 for job in jobs:
                     job.cancel()
                 raise
@@ -122,7 +121,7 @@ class Store:
         if trees.file_sha256(path) != artifact.sha256:
             raise IntegrityError(
                 f"{artifact.filename} in the store is damaged ({path})",
-                hint="Run `dsenv restore`: it fetches the artifact anew.",
+                hint="Delete that file, then run the command again: it is fetched anew.",
             )
         return path
 
@@ -136,16 +135,51 @@ class Store:
 
         """
         home = self.root / "trees" / artifact.sha256[:2] / f"{artifact.sha256}-{kind}"
-        index = home / "entries.json"
-        if not index.exists():
+        tree = _read_entries(home / "entries")
+        if tree is None:
+            trees.remove(home)  # all of an archive whose entries are damaged
             with self._making(home) as aside:
-                files = aside / "files"
-                files.mkdir()
-                tree = unpack(self.read_checked(artifact), files)
-                entries = {path: asdict(entry) for path, entry in tree.items()}
-                (aside / "entries.json").write_text(json.dumps(entries, separators=(",", ":")))
-        entries = json.loads(index.read_bytes())
-        return {path: trees.Entry(**entry) for path, entry in entries.items()}, home / "files"
+                (aside / "files").mkdir()
+                tree = unpack(self.read_checked(artifact), aside / "files")
+                _write_entries(aside / "entries", tree)
+        return tree, home / "files"
+
+    def member(
+        self, artifact: Artifact, path: str, unpack: Callable[[Path, Path], Tree], kind: str
+    ) -> tuple[Path, Entry]:
+        """Return one file of an unpacked archive and its entry, hashed now; the other arguments are ``unpacked``'s.
+
+        Raises:
+            DamagedTreeError: Unpacking it anew did not bring what the entry says.
+
+        """
+
+        def checked() -> tuple[Path, Entry]:
+            tree, files = self.unpacked(artifact, unpack, kind)
+            if not (files / path).is_file() or trees.file_sha256(files / path) != tree[path].content:
+                raise trees.DamagedTreeError(files / path, tree[path])
+            return files / path, tree[path]
+
+        return self.mending(checked)
+
+    def mending(self, work: Callable[[], T], progress: Progress | None = None) -> T:
+        """Return what ``work`` returns; each archive whose unpacked files it finds damaged is unpacked anew, once.
+
+        Args:
+            work: Uses unpacked archives; it starts over after each damage, which it tells by a ``DamagedTreeError``.
+            progress: Told of each damage.
+
+        """
+        mended: set[Path] = set()
+        while True:
+            try:
+                return work()
+            except trees.DamagedTreeError as error:
+                if error.path in mended or not error.path.is_relative_to(self.root / "trees"):
+                    raise
+                mended.add(error.path)
+                (progress or Silent()).warn(f"{error.sentence}; the package is unpacked anew")
+                self.forget(error.path)
 
     def forget(self, path: Path) -> None:
         """Drop the unpacked archive that a damaged file belongs to."""
@@ -167,6 +201,7 @@ class Store:
         """
         home = self.root / "built" / key
         if not (home / filename).exists():
+            trees.remove(home)  # what is left of one that lost its file
             with self._making(home) as aside:
                 build(aside / filename)
         return home / filename
@@ -191,11 +226,13 @@ class Store:
         aside = home.with_name(f".{home.name}-{secrets.token_hex(4)}")
         aside.mkdir()
         try:
-            yield aside
-            aside.rename(home)
-        except OSError as error:
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                raise
+            with writing(home):
+                yield aside
+            try:
+                aside.rename(home)
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
         finally:
             trees.remove(aside)
 
@@ -205,12 +242,12 @@ class Store:
             return False
         if trees.file_sha256(path) == artifact.sha256:
             return True
-        progress.warn(f"{artifact.filename} in the store was damaged ({path}); it is fetched anew")
+        progress.warn(f"{artifact.filename} in the store was damaged ({path}) and is dropped")
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         return False
 
-    def _fetch(self, artifact: Artifact, meter: _Meter) -> None:
+    def _fetch(self, artifact: Artifact, meter: download.Meter) -> None:
         partial = self.root / "partial" / artifact.sha256
         partial.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("ab") as file:
@@ -219,96 +256,27 @@ class Store:
                 partial.unlink(missing_ok=True)
                 return
             try:
-                self._from_any(artifact, partial, meter)
+                with writing(partial):
+                    download.fill(partial, artifact, meter, self._proxies)
             except OSError as error:
                 if error.errno == errno.ENOSPC:
                     partial.unlink(missing_ok=True)
                 raise
             self.path(artifact).parent.mkdir(parents=True, exist_ok=True)
-            partial.chmod(0o444)
-            partial.replace(self.path(artifact))
-
-    def _from_any(self, artifact: Artifact, partial: Path, meter: _Meter) -> None:
-        """Fill ``partial`` from the first address that serves the artifact's bytes."""
-        troubles: list[DsenvError] = []
-        for url in artifact.urls:
-            for attempt in range(ATTEMPTS):
-                if meter.stop:
-                    raise DownloadError("stopped")
-                resumed = partial.stat().st_size > 0
-                try:
-                    self._from_one(artifact, url, partial, meter)
-                except DownloadError as error:
-                    if attempt == ATTEMPTS - 1 or "answered 4" in error.sentence:
-                        troubles.append(error)
-                        break
-                except IntegrityError as error:
-                    if not resumed:  # else the piece from before the cut may be the bad one
-                        troubles.append(error)
-                        break
-                else:
-                    return
-        raise _failure(artifact, troubles)
-
-    def _from_one(self, artifact: Artifact, url: str, partial: Path, meter: _Meter) -> None:
-        from dsenv.tools import http  # noqa: PLC0415 - an HTTP client is 100 ms that only a download pays
-
-        with partial.open("r+b") as sink:
-            start = sink.seek(0, os.SEEK_END)
-            if artifact.size is None or start < artifact.size:
-                for size in http.download(url, sink, start=start, proxies=self._proxies):
-                    meter.add(size)
-                    if artifact.size is not None and sink.tell() > artifact.size:
-                        break
-        if trees.file_sha256(partial) != artifact.sha256:
-            os.truncate(partial, 0)
-            raise IntegrityError(f"{without_credentials(url)} served other bytes than sha256:{artifact.sha256}")
-        meter.finished()
+            partial.replace(self.path(artifact)).chmod(0o444)  # in this order: what is partial must stay writable
 
 
-def _failure(artifact: Artifact, troubles: list[DsenvError]) -> DsenvError:
-    cause = "\n".join(": ".join(filter(None, (trouble.sentence, trouble.cause))) for trouble in troubles)
-    if any(isinstance(trouble, IntegrityError) for trouble in troubles):
-        return IntegrityError(
-            f"{artifact.filename} is not the file that the lock names",
-            cause=cause,
-            hint="Find out who changed it, the lock or the server, before you go on.",
-        )
-    hint = next((trouble.hint for trouble in troubles if trouble.hint), "Check the network, then run it again.")
-    return DownloadError(f"{artifact.filename} could not be downloaded", cause=cause or "no address known", hint=hint)
+def _write_entries(path: Path, tree: Tree) -> None:
+    text = json.dumps({name: asdict(entry) for name, entry in tree.items()}, separators=(",", ":")).encode()
+    path.write_bytes(trees.content_sha256(text).encode() + b"\n" + text)
 
 
-class _Meter:
-    """Counts what all download threads have brought."""
-
-    def __init__(self, missing: list[Artifact], progress: Progress) -> None:
-        self._lock = threading.Lock()
-        self._progress = progress
-        self._count = len(missing)
-        self._total = sum(artifact.size or 0 for artifact in missing)
-        self._bytes = 0
-        self._files = 0
-        self.stop = False
-
-    def add(self, size: int) -> None:
-        """Note ``size`` more bytes; end the thread when another one has failed."""
-        if self.stop:
-            raise DownloadError("stopped")
-        with self._lock:
-            self._bytes += size
-            self._progress.update(
-                f"downloading {self._files}/{self._count} files, {_mb(self._bytes)} of {_mb(self._total)}"
-            )
-
-    def finished(self) -> None:
-        """Note one more whole file."""
-        with self._lock:
-            self._files += 1
-
-    def done(self) -> None:
-        """Say what was downloaded."""
-        self._progress.say(f"downloaded {self._count} files, {_mb(self._bytes)}")
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _read_entries(path: Path) -> Tree | None:
+    """Return an unpacked archive's entries, or ``None`` when they are not there or damaged."""
+    try:
+        sha256, _, text = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    if trees.content_sha256(text).encode() != sha256:
+        return None
+    return {name: trees.Entry(**entry) for name, entry in json.loads(text).items()}

@@ -32,7 +32,7 @@ def follow(events: Iterable[dict[str, Any]], on_line: Callable[[str], None]) -> 
         ToolError: The build failed.
 
     """
-    image = ""
+    image = trouble = ""
     output: list[str] = []
     shown: set[bytes] = set()
     for event in events:
@@ -43,8 +43,9 @@ def follow(events: Iterable[dict[str, Any]], on_line: Callable[[str], None]) -> 
         elif event.get("id") == "moby.image.id":
             image = event["aux"]["ID"]
         elif "errorDetail" in event:
-            message = event["errorDetail"].get("message", "")
-            raise ToolError("the image could not be built", cause="\n".join([*output[-_TAIL:], message]))
+            trouble = event["errorDetail"].get("message", "") or "no reason given"
+    if trouble:  # told at the end, so that the connection is read to its end
+        raise ToolError("the image could not be built", cause="\n".join([*output[-_TAIL:], trouble]))
     if not image:
         raise ToolError("the engine built no image", cause="\n".join(output[-_TAIL:]))
     return image
@@ -78,7 +79,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
                 size, at = _varint(message, at)
             else:
                 size = {1: 8, 5: 4}[wire]
-            value, at = message[at:at + size], at + size
+            value, at = message[at : at + size], at + size
         yield number, value
 
 

@@ -1,7 +1,7 @@
 """Read Debian packages (deb(5)) with the distribution's own ``dpkg-deb``.
 
 Members are checked one by one before anything is written: no path leads outside, nothing but files, links and
-directories exists. Bookworm and later have a merged /usr, so ``lib/x`` and ``usr/lib/x`` are one path here.
+directories exists, and no path comes twice (under a merged /usr, ``lib/x`` and ``usr/lib/x`` are one).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import posixpath
 import shutil
 import tarfile
 from typing import TYPE_CHECKING, Final
@@ -16,14 +17,13 @@ from typing import TYPE_CHECKING, Final
 from dsenv.errors import IntegrityError
 from dsenv.formats import deb822
 from dsenv.tools import process
-from dsenv.tree import SPECIAL_BITS, Entry, Tree, safe_path
+from dsenv.tree import SPECIAL_BITS, Entry, Tree, merged, safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 UNPACKED: Final = "deb1"  # names this way of unpacking in the store's keys
-_MERGED: Final = ("bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin")
 _CHUNK: Final = 1 << 18
 
 
@@ -39,8 +39,12 @@ def control_text(path: Path) -> str:
 
 def script(path: Path, name: str) -> str:
     """Return a maintainer script, such as ``postinst``, or nothing when the package has none."""
-    completed = process.run([_dpkg_deb(), "--info", str(path), name], codes=None)
-    return completed.stdout if completed.code == 0 else ""
+    with _tar(path, "--ctrl-tarfile") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if safe_path(member.name) == name else None
+            if file:
+                return file.read().decode("utf-8", "replace")
+    return ""
 
 
 def built_at(path: Path) -> int:
@@ -71,7 +75,7 @@ def unpack(path: Path, destination: Path) -> Tree:
             made.add(name)
 
     def write(name: str, entry: Entry, blocks: Iterator[bytes]) -> None:
-        directory(name if entry.kind == "directory" else os.path.dirname(name))  # noqa: PTH120 - text, not a file
+        directory(name if entry.kind == "directory" else posixpath.dirname(name))
         if entry.kind == "file":
             with (destination / name).open("xb") as file:
                 for block in blocks:
@@ -79,7 +83,7 @@ def unpack(path: Path, destination: Path) -> Tree:
                 os.fchmod(file.fileno(), (entry.mode | 0o600) & ~SPECIAL_BITS)
 
     def link(name: str, original: str) -> None:
-        directory(os.path.dirname(name))  # noqa: PTH120
+        directory(posixpath.dirname(name))
         shutil.copyfile(destination / original, destination / name)
 
     for name, entry in _members(path, write, link):
@@ -118,11 +122,14 @@ def _members(
     package = control(path)
     owner = f"{package.get('Package', path.name)} {package.get('Version', '')}".strip()
     seen: Tree = {}
+    directories: set[str] = set()  # those that are members, and those that hold one
     with _tar(path) as archive:
         for member in archive:
             name = _name(member.name)
-            if not name:
-                continue
+            if not name or (member.issym() and member.linkname.strip("/") == name):
+                continue  # base-files of trixie brings the link /lib -> usr/lib, which is what a merged /usr is
+            if not _fits(name, member, seen, directories):
+                raise IntegrityError(f"{owner} brings {name} twice, or below a path that is no directory")
             if member.islnk():
                 original = _name(member.linkname)
                 if seen.get(original, Entry(kind="directory")).kind != "file":
@@ -133,6 +140,17 @@ def _members(
                 entry = _entry(archive, member, name, owner, write)
             seen[name] = entry
             yield name, entry
+
+
+def _fits(name: str, member: tarfile.TarInfo, seen: Tree, directories: set[str]) -> bool:
+    """Say whether a member is the first of its name and lies in directories only; note those."""
+    path = name if member.isdir() else posixpath.dirname(name)
+    while path and path not in directories:
+        if path in seen:
+            return False
+        directories.add(path)
+        path = posixpath.dirname(path)
+    return member.isdir() or (name not in seen and name not in directories)
 
 
 def _entry(
@@ -170,13 +188,12 @@ def _blocks(archive: tarfile.TarFile, member: tarfile.TarInfo, update: Callable[
 
 def _name(member: str) -> str:
     """Return a member's path under a merged /usr: ``./lib/x`` is ``usr/lib/x``."""
-    path = safe_path(member.removeprefix("./"))
-    return f"usr/{path}" if path.partition("/")[0] in _MERGED else path
+    return merged(safe_path(member.removeprefix("./")))
 
 
 @contextlib.contextmanager
-def _tar(path: Path) -> Iterator[tarfile.TarFile]:
-    with process.pipe([_dpkg_deb(), "--fsys-tarfile", str(path)]) as stream:
+def _tar(path: Path, part: str = "--fsys-tarfile") -> Iterator[tarfile.TarFile]:
+    with process.pipe([_dpkg_deb(), part, str(path)]) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|", format=tarfile.GNU_FORMAT) as archive:
                 yield archive

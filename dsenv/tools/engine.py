@@ -1,17 +1,24 @@
-"""Talk to a container engine (Docker's API, which Podman speaks, too) through the docker package.
+"""Talk to a container engine by Docker's API, through the docker package.
 
-Builds go to BuildKit without its command-line plugin: the API takes ``version=2`` and a USTAR archive as context;
-what BuildKit reports comes back as protobuf, read in ``buildkit.py``.
+Builds go to BuildKit without its command-line plugin: the API takes ``version=2`` and a tar archive as context (none
+with PAX headers; GNU's are understood); what BuildKit reports comes back as protobuf, read in ``buildkit.py``. An
+engine that speaks the API without BuildKit, as Podman's does, can run and show images but not build them.
+
+Proxies that the user's Docker configuration would hand to containers are kept out: a container sees no settings of this
+machine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import socket
 import tarfile
+import threading
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from dsenv.errors import ToolError
 from dsenv.tools import buildkit
@@ -30,33 +37,46 @@ class Image:
     id: str  # "sha256:…"
     architecture: str  # "amd64"
     labels: Mapping[str, str]
+    settings: Mapping[str, str]  # in a Dockerfile's words: {"ENV PATH": "/usr/bin:/bin", "USER": "1000:1000"}
     digests: Sequence[str]  # "debian@sha256:…", empty for one that never saw a registry
 
 
 class Engine:
-    """A container engine that answers."""
+    """A container engine that answers; a context that closes the connection."""
 
     def __init__(self, client: Any) -> None:
-        self._client = client
+        self._client = client  # the docker package's, which is imported by `connect` only
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     @property
     def architecture(self) -> str:
         """Return what the engine builds for, in Debian's words: ``amd64``."""
         words = {"x86_64": "amd64", "aarch64": "arm64"}
-        machine = str(self._client.info()["Architecture"])
+        with _asking():
+            machine = str(self._client.info()["Architecture"])
         return words.get(machine, machine)
 
     def image(self, name: str) -> Image | None:
         """Return an image by name, or ``None`` when the engine has none of that name."""
         import docker.errors  # noqa: PLC0415
 
-        try:
-            attributes = self._client.images.get(name).attrs
-        except docker.errors.ImageNotFound:
-            return None
+        with _asking():
+            try:
+                attributes = self._client.images.get(name).attrs
+            except docker.errors.ImageNotFound:
+                return None
+        config = attributes.get("Config") or {}
         return Image(
-            id=attributes["Id"], architecture=attributes["Architecture"],
-            labels=(attributes.get("Config") or {}).get("Labels") or {}, digests=attributes.get("RepoDigests") or [],
+            id=attributes["Id"],
+            architecture=attributes["Architecture"],
+            labels=config.get("Labels") or {},
+            settings=_settings(config),
+            digests=attributes.get("RepoDigests") or [],
         )
 
     def read_files(self, image: str, paths: Sequence[str]) -> dict[str, bytes]:
@@ -73,28 +93,41 @@ class Engine:
         with self._container(image) as container:
             yield io.BufferedReader(_Stream(container.export()), buffer_size=1 << 20)
 
-    def build(
-        self, context: Path, *, tag: str, labels: Mapping[str, str], on_line: Callable[[str], None]
-    ) -> str:
+    def build(self, context: Path, *, tag: str, labels: Mapping[str, str], on_line: Callable[[str], None]) -> str:
         """Build the Dockerfile of a context directory with the network off; return the image's id.
 
         Raises:
             ToolError: A step failed; the cause holds what it wrote.
 
         """
-        with tarfile_of(context) as archive:
+        with _asking(), tarfile_of(context) as archive:
             self._client.api.params = {"version": "2"}  # BuildKit
             try:
                 events = self._client.api.build(
-                    fileobj=archive, custom_context=True, decode=True, tag=tag, labels=dict(labels),
-                    network_mode="none", rm=True, forcerm=True,
+                    fileobj=archive,
+                    custom_context=True,
+                    decode=True,
+                    tag=tag,
+                    labels=dict(labels),
+                    network_mode="none",
+                    use_config_proxy=False,
+                    rm=True,
+                    forcerm=True,
                 )
                 return buildkit.follow(events, on_line)
             finally:
                 self._client.api.params = {}
 
     def run(
-        self, image: str, argv: Sequence[str], *, mount: tuple[Path, str], user: str, env: Mapping[str, str],
+        self,
+        image: str,
+        argv: Sequence[str],
+        *,
+        mount: tuple[Path, str],
+        directory: str,
+        user: str,
+        env: Mapping[str, str],
+        stdin: IO[bytes] | None,
         write: Callable[[bytes, bool], None],
     ) -> int:
         """Run a command in a new container and return its exit code.
@@ -102,17 +135,25 @@ class Engine:
         Args:
             image: The image's name.
             argv: The command.
-            mount: A directory of this machine and where the container sees it; also its working directory.
+            mount: A directory of this machine and where the container sees it.
+            directory: The working directory in the container.
             user: ``uid:gid``.
             env: Variables beyond those of the image.
+            stdin: What the command reads; nothing when ``None``.
             write: Given each piece of output, and whether it is from stderr.
 
         """
-        container = self._client.containers.create(
-            image, list(argv), working_dir=mount[1], user=user, environment=dict(env),
+        with self._container(
+            image,
+            argv,
+            working_dir=directory,
+            user=user,
+            environment=dict(env),
             volumes={str(mount[0]): {"bind": mount[1], "mode": "rw"}},
-        )
-        try:
+            stdin_open=stdin is not None,
+        ) as container:
+            if stdin is not None:
+                _feed(container, stdin)
             stream = container.attach(stdout=True, stderr=True, stream=True, logs=True, demux=True)
             container.start()
             for stdout, stderr in stream:
@@ -121,16 +162,15 @@ class Engine:
                 if stderr:
                     write(stderr, True)  # noqa: FBT003
             return int(container.wait()["StatusCode"])
-        finally:
-            container.remove(force=True)
 
     @contextlib.contextmanager
-    def _container(self, image: str) -> Iterator[Any]:
-        container = self._client.containers.create(image, ["true"])
-        try:
-            yield container
-        finally:
-            container.remove(force=True)
+    def _container(self, image: str, argv: Sequence[str] = ("true",), **settings: Any) -> Iterator[Any]:
+        with _asking():
+            container = self._client.containers.create(image, list(argv), use_config_proxy=False, **settings)
+            try:
+                yield container
+            finally:
+                container.remove(force=True)
 
 
 def connect() -> Engine:
@@ -152,29 +192,68 @@ def connect() -> Engine:
 
 
 @contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Tell in the engine's own words what it refuses."""
+    import docker.errors  # noqa: PLC0415
+    import requests  # noqa: PLC0415
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise ToolError("the container engine refused", cause=str(error.explanation or error)) from error
+    except requests.RequestException as error:
+        raise ToolError("the container engine does not answer any more", cause=str(error), hint=_START) from error
+
+
+@contextlib.contextmanager
 def tarfile_of(context: Path) -> Iterator[IO[bytes]]:
-    """Yield a context directory as the USTAR stream that the API wants, sorted, without times and owners."""
+    """Yield a context directory as a tar stream for the API: the Dockerfile first, sorted, without times and owners.
+
+    The engine tells by the first header whether it gets a tar archive, and one of GNU's for a long name is none to it.
+    """
     read, write = os.pipe()
-    import threading  # noqa: PLC0415 - beside its only use
+    trouble: list[Exception] = []
 
     def pack() -> None:
-        with contextlib.suppress(BrokenPipeError), os.fdopen(write, "wb") as sink, tarfile.open(
-            fileobj=sink, mode="w|", format=tarfile.USTAR_FORMAT
-        ) as archive:
-            for path in sorted(context.rglob("*")):
-                archive.add(path, arcname=str(path.relative_to(context)), recursive=False, filter=_plain)
+        try:
+            with (
+                contextlib.suppress(BrokenPipeError),
+                os.fdopen(write, "wb") as sink,
+                tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8") as archive,
+            ):
+                for path in sorted(context.rglob("*"), key=lambda path: (path != context / "Dockerfile", path)):
+                    archive.add(path, arcname=str(path.relative_to(context)), recursive=False, filter=_plain)
+        except Exception as error:  # noqa: BLE001 - of a thread: it is raised below
+            trouble.append(error)
 
     packer = threading.Thread(target=pack, daemon=True)
     packer.start()
-    with os.fdopen(read, "rb") as source:
-        yield source
-    packer.join()
+    try:
+        with os.fdopen(read, "rb") as source:
+            yield source
+    finally:
+        packer.join()
+        if trouble:  # before what the engine says about half a context
+            raise trouble[0]
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""
     return member
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return an image's configuration in a Dockerfile's words (OCI image specification, "config")."""
+    variables = dict(pair.partition("=")[::2] for pair in config.get("Env") or ())
+    lists = {word.upper(): json.dumps(config[word]) for word in ("Cmd", "Entrypoint") if config.get(word)}
+    texts = {"USER": config.get("User"), "WORKDIR": config.get("WorkingDir")}
+    return {
+        **{f"ENV {name}": value for name, value in variables.items()},
+        **{f"LABEL {name}": value for name, value in (config.get("Labels") or {}).items()},
+        **{word: text for word, text in texts.items() if text},
+        **lists,
+    }
 
 
 def _files(container: Any, path: str) -> Iterator[tuple[str, bytes]]:
@@ -190,6 +269,20 @@ def _files(container: Any, path: str) -> Iterator[tuple[str, bytes]]:
             file = archive.extractfile(member) if member.isfile() else None
             if file:
                 yield f"{parent}/{member.name}", file.read()
+
+
+def _feed(container: Any, source: IO[bytes]) -> None:
+    """Hand on what ``source`` gives, beside everything else, as long as the container listens."""
+    connection = container.attach_socket(params={"stdin": True, "stream": True})
+    wire = getattr(connection, "_sock", connection)  # docker-py wraps the socket of a local engine
+
+    def pump() -> None:
+        with contextlib.suppress(OSError):
+            while chunk := os.read(source.fileno(), 1 << 16):
+                wire.sendall(chunk)
+            wire.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=pump, daemon=True).start()  # it may wait for a source that never ends
 
 
 class _Stream(io.RawIOBase):
@@ -209,5 +302,5 @@ class _Stream(io.RawIOBase):
                 return 0
         piece = self._left[: len(buffer)]
         buffer[: len(piece)] = piece
-        self._left = self._left[len(piece):]
+        self._left = self._left[len(piece) :]
         return len(piece)

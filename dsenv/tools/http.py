@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from dsenv import __version__
@@ -49,6 +50,25 @@ def _session() -> requests.Session:
     return _local.session  # type: ignore[no-any-return]
 
 
+class AnswerError(DownloadError):
+    """A server answered, but not with the file."""
+
+    def __init__(self, url: str, response: requests.Response) -> None:
+        self.status = response.status_code
+        wait = response.headers.get("Retry-After", "")
+        self.after = float(wait) if wait.isdecimal() else None  # seconds that the server asks to wait
+        hint = "Put the credentials for this host into ~/.netrc or the proxy settings."
+        super().__init__(
+            f"{without_credentials(url)} answered {self.status}",
+            hint=hint if self.status in {401, 403, 407} else "",
+        )
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same question may have another answer soon."""
+        return self.status in {408, 425, 429} or self.status >= requests.codes.internal_server_error
+
+
 def download(url: str, sink: IO[bytes], *, start: int, proxies: dict[str, str] | None = None) -> Iterator[int]:
     """Append what ``url`` serves from byte ``start`` on to ``sink``; yield the size of each piece.
 
@@ -58,48 +78,64 @@ def download(url: str, sink: IO[bytes], *, start: int, proxies: dict[str, str] |
         url: An ``http``, ``https`` or ``file`` address.
         sink: Open for writing, positioned at ``start``.
         start: How many bytes the sink already holds.
-        proxies: By scheme, before those of the environment.
+        proxies: By scheme, where the environment has no word for this address.
 
     Raises:
-        DownloadError: The address does not answer, or not with the file.
+        AnswerError: The server has something else to say.
+        DownloadError: The address does not answer, or is none.
 
     """
-    if urlsplit(url).scheme == "file":
-        yield from _copy(url, sink)
-        return
-    headers = {"Range": f"bytes={start}-"} if start else {}
     try:
-        with _session().get(url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies) as response:
-            if start and response.status_code in {requests.codes.ok, requests.codes.requested_range_not_satisfiable}:
-                sink.seek(0)
-                sink.truncate()
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                raise DownloadError(f"{without_credentials(url)} could not be resumed")
-            response.raise_for_status()
-            for chunk in response.iter_content(CHUNK):
-                sink.write(chunk)
-                yield len(chunk)
-    except requests.HTTPError as error:
-        code = error.response.status_code
-        raise DownloadError(f"{without_credentials(url)} answered {code}", hint=_hint(code)) from error
-    except requests.RequestException as error:
-        reason = CREDENTIALS.sub("", str(error))
-        raise DownloadError(f"{without_credentials(url)} did not answer", cause=reason) from error
+        scheme = urlsplit(url).scheme
+        yield from _read(url, sink) if scheme == "file" else _get(url, sink, start, _proxies(url, proxies))
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise DownloadError(f"{without_credentials(url)} did not answer", cause=_reason(error)) from error
+    except ValueError as error:
+        raise DownloadError(f"{without_credentials(url)} is not an address", cause=str(error)) from error
 
 
-def _hint(code: int) -> str:
-    if code in {401, 403, 407}:
-        return "Put the credentials for this host into ~/.netrc or the proxy settings."
-    return ""
+def _get(url: str, sink: IO[bytes], start: int, proxies: dict[str, str] | None) -> Iterator[int]:
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    with _session().get(url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies) as response:
+        if start and response.status_code in {requests.codes.ok, requests.codes.requested_range_not_satisfiable}:
+            sink.seek(0)
+            sink.truncate()
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            raise DownloadError(f"{without_credentials(url)} could not be resumed")
+        if not response.ok:
+            raise AnswerError(url, response)
+        # Not `iter_content`: a server that calls a .tar.gz "Content-Encoding: gzip" would have it unpacked here.
+        for chunk in response.raw.stream(CHUNK, decode_content=False):
+            sink.write(chunk)
+            yield len(chunk)
 
 
-def _copy(url: str, sink: IO[bytes]) -> Iterator[int]:
+def _proxies(url: str, fallback: dict[str, str] | None) -> dict[str, str] | None:
+    """Return ``fallback`` unless the environment names a proxy for an address, or none (``no_proxy``)."""
+    direct = requests.utils.should_bypass_proxies(url, no_proxy=None)
+    named = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    return None if direct or named else fallback
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost reason of a failed request: what the operating system said."""
+    inner = error
+    while True:
+        causes = (getattr(inner, "reason", None), *inner.args)
+        deeper = next((item for item in causes if isinstance(item, BaseException)), None)
+        if deeper is None:
+            return CREDENTIALS.sub("", str(inner)).rpartition("): ")[2]
+        inner = deeper
+
+
+def _read(url: str, sink: IO[bytes]) -> Iterator[int]:
     sink.seek(0)
     sink.truncate()
     try:
-        with open(unquote(urlsplit(url).path), "rb") as source:  # noqa: PTH123 - a path of any form
-            while chunk := source.read(CHUNK):
-                sink.write(chunk)
-                yield len(chunk)
-    except FileNotFoundError as error:
-        raise DownloadError(f"{url} does not exist") from error
+        source = open(unquote(urlsplit(url).path), "rb")  # noqa: PTH123, SIM115 - a path of any form, closed below
+    except OSError as error:
+        raise DownloadError(f"{url} cannot be read", cause=str(error.strerror)) from error
+    with source:
+        while chunk := source.read(CHUNK):
+            sink.write(chunk)
+            yield len(chunk)

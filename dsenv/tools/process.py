@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TAIL = 30  # lines of a failed program's output that its error carries
+_CHUNK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,9 @@ class Completed:
     stdout: str
     stderr: str
 
+
+_GRACE = 5  # seconds that a program has to clean up after itself when it is to end
+_running: set[int] = set()
 
 trace: Callable[[str], None] | None = None
 """When set, it is given each command line before it starts (``--verbose``)."""
@@ -77,12 +81,20 @@ def run(
         trace(shlex.join(argv))
     try:
         process = subprocess.Popen(
-            list(argv), env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, encoding="utf-8", errors="replace", start_new_session=True,
+            list(argv),
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
         )
     except OSError as error:
         raise ToolError(f"`{argv[0]}` cannot be started", cause=str(error)) from error
-    with _ending_with_us(process):
+    with process, _ending_with_us(process):
         stdout, stderr = _drain(process, on_line)
     completed = Completed(argv=tuple(argv), code=process.returncode, stdout=stdout, stderr=stderr)
     if codes is not None and completed.code not in codes:
@@ -109,7 +121,11 @@ def pipe(argv: Sequence[str]) -> Iterator[IO[bytes]]:
     if trace:
         trace(shlex.join(argv))
     with subprocess.Popen(
-        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     ) as process:
         # dpkg-deb and the like write little to stderr, yet a full pipe must never stop them.
         stderr: list[bytes] = []
@@ -119,7 +135,8 @@ def pipe(argv: Sequence[str]) -> Iterator[IO[bytes]]:
             if process.stdout is None:
                 raise ToolError(f"`{argv[0]}` has no output")
             yield process.stdout
-            process.stdout.read()  # a reader that stopped early must not fail the program with a broken pipe
+            while process.stdout.read(_CHUNK):  # a reader that stopped early must not break the program's pipe
+                pass
         reader.join()
         code = process.wait()
     if code:
@@ -132,9 +149,12 @@ def replace_process(argv: Sequence[str], env: Mapping[str, str]) -> None:
     if trace:
         trace(shlex.join(argv))
     try:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the program would inherit that
+            signal.signal(number, signal.SIG_DFL)
         os.execvpe(argv[0], list(argv), dict(env))  # noqa: S606 - the point: no shell in between
-    except OSError as error:
-        raise ToolError(f"`{argv[0]}` cannot be started", cause=error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: of an empty name
+        cause = getattr(error, "strerror", None) or str(error)
+        raise ToolError(f"`{argv[0]}` cannot be started", cause=cause) from error
 
 
 def _drain(process: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> tuple[str, str]:
@@ -159,13 +179,29 @@ def _drain(process: subprocess.Popen[str], on_line: Callable[[str], None] | None
     return "".join(outputs[0]), "".join(outputs[1])
 
 
+def end_all() -> None:
+    """Ask every running program and its children to end; whoever waits for one sees it fail."""
+    for group in list(_running):
+        _signal(group, signal.SIGTERM)
+
+
 @contextlib.contextmanager
 def _ending_with_us(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator[None]:
-    """Kill the process group when anything, Ctrl-C included, ends the waiting early."""
+    """End the process group when anything, Ctrl-C included, ends the waiting early."""
+    _running.add(process.pid)
     try:
         yield
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _signal(process.pid, signal.SIGTERM)  # mmdebstrap unmounts what it has mounted
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
+        _signal(process.pid, signal.SIGKILL)
         process.wait()
         raise
+    finally:
+        _running.discard(process.pid)
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import io
@@ -12,12 +13,14 @@ import zipfile
 from typing import TYPE_CHECKING, Final
 
 from dsenv.errors import IntegrityError
-from dsenv.tree import Entry, Tree, safe_path
+from dsenv.tree import Entry, Tree, safe_path, stream_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 UNPACKED: Final = "wheel1"  # names this way of unpacking in the store's keys
+_SHEBANG: Final = b"#!python"
 _ENTRY_POINT: Final = re.compile(r"\s*([^\s=\[#;][^=]*?)\s*=")
 
 
@@ -44,45 +47,47 @@ class Wheel:
     """A wheel's own account of itself.
 
     Args:
-        path: The wheel.
+        path: The wheel, its bytes checked.
         name: What to call it in errors: its file name.
+
+    Raises:
+        IntegrityError: It is no wheel, or its RECORD cannot be read.
 
     """
 
     def __init__(self, path: Path, name: str) -> None:
+        self._path = path
         self._name = name
-        try:
-            with zipfile.ZipFile(path) as archive:
-                infos = [item for item in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", item)]
-                if len(infos) != 1:
-                    raise IntegrityError(f"{name} has {len(infos)} RECORD files, not one")
-                self.info = infos[0].removesuffix("/RECORD")  # "numpy-2.4.6.dist-info"
-                self._record = archive.read(infos[0]).decode("utf-8")
-                points = f"{self.info}/entry_points.txt"
-                self._entry_points = archive.read(points).decode("utf-8") if points in archive.namelist() else ""
-        except (zipfile.BadZipFile, OSError) as error:
-            raise IntegrityError(f"{name} is not a readable wheel", cause=str(error)) from error
-        self.data = self.info.removesuffix(".dist-info") + ".data"
+        with self._open() as archive:
+            infos = [item for item in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/RECORD", item)]
+            if len(infos) != 1:
+                raise IntegrityError(f"{name} has {len(infos)} RECORD files, not one")
+            self.info = infos[0].removesuffix("/RECORD")  # "numpy-2.4.6.dist-info"
+            self.data = self.info.removesuffix(".dist-info") + ".data"
+            self._record = _hashes(archive.read(infos[0]).decode("utf-8"))
+            points = f"{self.info}/entry_points.txt"
+            self._entry_points = archive.read(points).decode("utf-8") if points in archive.namelist() else ""
 
     def files(self) -> dict[str, str]:
-        """Return the sha256 of each file by its path in the wheel, as RECORD lists them.
+        """Return the sha256 of each file by its path in the wheel, RECORD itself left out.
 
-        RECORD itself is left out; a file that it lists without a hash has an empty one.
+        RECORD says it; where it has none, or one of another kind, the file is read.
         """
-        found: dict[str, str] = {}
-        for row in csv.reader(io.StringIO(self._record)):
-            if not row or row[0] == f"{self.info}/RECORD":
-                continue
-            if not row[1]:
-                found[safe_path(row[0])] = ""
-                continue
-            algorithm, _, value = row[1].partition("=")
-            if algorithm != "sha256":
-                raise IntegrityError(f"{self._name}: RECORD has {algorithm} for {row[0]}, not sha256")
-            found[safe_path(row[0])] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
-        return found
+        with self._open() as archive:
+            found = {}
+            for member in archive.infolist():
+                path = safe_path(member.filename)
+                if not member.is_dir() and path != f"{self.info}/RECORD":
+                    found[path] = self._record.get(path) or _member_sha256(archive, member)
+            return found
 
-    def scripts(self) -> list[str]:
+    def python_scripts(self) -> set[str]:
+        """Return the paths of the scripts whose first line an installer rewrites (PEP 427)."""
+        with self._open() as archive:
+            names = [name for name in archive.namelist() if name.startswith(f"{self.data}/scripts/")]
+            return {name for name in names if archive.open(name).read(len(_SHEBANG)) == _SHEBANG}
+
+    def entry_points(self) -> list[str]:
         """Return the names of the programs that an installer generates from the wheel's entry points."""
         names: list[str] = []
         section = ""
@@ -92,6 +97,31 @@ class Wheel:
             elif section in {"console_scripts", "gui_scripts"} and (match := _ENTRY_POINT.match(line)):
                 names.append(match[1])
         return names
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                yield archive
+        except (zipfile.BadZipFile, OSError, ValueError, csv.Error) as error:  # ValueError: of text and base64, too
+            raise IntegrityError(f"{self._name} is not a readable wheel", cause=str(error)) from error
+
+
+def _hashes(record: str) -> dict[str, str]:
+    """Return the sha256 of each path that a RECORD has one for."""
+    found: dict[str, str] = {}
+    for row in csv.reader(io.StringIO(record)):
+        if row:
+            algorithm, _, value = (row[1] if len(row) > 1 else "").partition("=")
+            path = safe_path(row[0])
+            if algorithm == "sha256":
+                found[path] = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+    return found
+
+
+def _member_sha256(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str:
+    with archive.open(member) as file:
+        return stream_sha256(file)
 
 
 class _Both(io.RawIOBase):
