@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dsenv.errors import LockFormatError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
@@ -30,6 +32,30 @@ if TYPE_CHECKING:
 
 Table = dict[str, Any]
 """A TOML table as ``tomllib`` reads it."""
+
+
+def table_of(document: Table, key: str, filename: str) -> Table:
+    """Return a table of a lock file, an empty one where there is none; raise ``LockFormatError`` for anything else."""
+    value = document.get(key, {})
+    if not isinstance(value, dict):
+        raise LockFormatError(f"{filename} is damaged", cause=f"{key} is not a table")
+    return value
+
+
+def inputs_of(document: Table, filename: str) -> Table:
+    """Return the recorded inputs of a part: values that have a form in JSON, because a digest covers them."""
+    inputs = table_of(document, "inputs", filename)
+    if not _is_plain(inputs):
+        raise LockFormatError(f"{filename} is damaged", cause="its inputs are not texts, numbers, lists and tables")
+    return inputs
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, str | int | float)
 
 
 class Offer(Protocol):
@@ -99,11 +125,21 @@ class GroundCheck:
     equal: tuple[str, ...] = ()
     newer: tuple[str, ...] = ()  # "libssl3 3.0.22 (locked 3.0.20)"
     older: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()  # by a package that provides it: "usr-is-merged by usrmerge"
     missing: tuple[str, ...] = ()
 
+    def by_word(self) -> dict[str, tuple[str, ...]]:
+        """Return the rows by how they compare."""
+        return {
+            "equal": self.equal,
+            "newer": self.newer,
+            "older": self.older,
+            "replaced": self.replaced,
+            "missing": self.missing,
+        }
+
     def __str__(self) -> str:
-        counts = (("equal", self.equal), ("newer", self.newer), ("older", self.older), ("missing", self.missing))
-        return ", ".join(f"{len(rows)} {word}" for word, rows in counts if rows or word == "equal")
+        return ", ".join(f"{len(rows)} {word}" for word, rows in self.by_word().items() if rows or word == "equal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +152,7 @@ class Expectation:
     tree: Tree = field(default_factory=dict)  # files that come from locked artifacts
     generated: Mapping[str, str] = field(default_factory=dict)  # written by an installer: path -> by whom and why
     exceptions: Mapping[str, str] = field(default_factory=dict)  # a known difference: path -> its reason
+    owned: tuple[str, ...] = ()  # directories in which nothing else may lie, bytecode aside
 
 
 class Ecosystem(Protocol):
@@ -128,6 +165,10 @@ class Ecosystem(Protocol):
     @property
     def title(self) -> str:
         """What a person calls it: ``Python``."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Names of the lock files that are its own: ``pylock.toml``."""
 
     @property
     def Spec(self) -> type[BaseModel]:  # noqa: N802 - a class, as a package exports it
@@ -148,6 +189,9 @@ class Ecosystem(Protocol):
     def read(self, lock: LockFiles) -> tuple[Any, Table]:
         """Return a lock's pins with their provenance, and the inputs they answer; raise ``LockFormatError``."""
 
+    def check(self, pins: Any, provided: Mapping[Target, Mapping[str, Provided]]) -> None:
+        """Hold the pins against the locked system packages that they name; raise ``LockFormatError``."""
+
     def write(self, pins: Any, inputs: Table) -> LockFiles:
         """Return the pins, and the inputs that they answer, as lock files in canonical form."""
 
@@ -163,9 +207,7 @@ class Ecosystem(Protocol):
     def identity(self, pins: Any, selection: Selection) -> object:
         """Return what the environment id covers: the selected artifacts' hashes."""
 
-    def recipe(
-        self, pins: Any, selection: Selection, place: Place, store: Store, progress: Progress
-    ) -> Recipe:
+    def recipe(self, pins: Any, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
         """Return the steps that put the selected packages in place; their artifacts are in the store."""
 
     def expectation(self, pins: Any, selection: Selection, place: Place, store: Store) -> Expectation:

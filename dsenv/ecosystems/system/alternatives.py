@@ -9,19 +9,26 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.system import relations
 from dsenv.ecosystems.system.distributions import SHARED_NAMES
+from dsenv.errors import ResolutionError
 from dsenv.tools import deb
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dsenv.ecosystems.system.pins import Pins
     from dsenv.formats.deb822 import Stanza
     from dsenv.progress import Progress
     from dsenv.store import Store
+
+_ENDS: Final = re.compile(r"[();<>|&]+|if|then|elif|else|while|do|!|\{")  # after it, a command begins
+_ASSIGNMENT: Final = re.compile(r"(\w+)=(.*)", re.DOTALL)
+_VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_UNKNOWN: Final = re.compile(r"[$`]")  # what only a running shell could tell
+_PRIORITY: Final = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,17 +41,17 @@ class Alternative:
 
 
 def parse(script: str) -> list[Alternative]:
-    """Return the alternatives that a maintainer script registers in so many words."""
+    """Return the alternatives that a maintainer script registers in words whose values the script itself says."""
     found = []
-    for line in script.replace("\\\n", " ").splitlines():
-        match = re.match(r"\s*update-alternatives\s+(.*--install\s.*)", line)
-        words = _words(match[1]) if match else []
-        if "--install" in words:
-            at = words.index("--install")
-            arguments = words[at + 1:at + 5]
-            if len(arguments) == 4 and arguments[3].isdigit() and "$" not in "".join(arguments):  # noqa: PLR2004
-                found.append(Alternative(int(arguments[3]), arguments[0], arguments[2]))
+    for link, _, path, priority in _calls(script):
+        if not _UNKNOWN.search(link + path) and _PRIORITY.fullmatch(priority):
+            found.append(Alternative(int(priority), link, path))
     return found
+
+
+def links(script: str) -> set[str]:
+    """Return all that a maintainer script registers, also what only a running shell could know: ``/usr/bin/$i``."""
+    return {link for link, *_ in _calls(script)}
 
 
 def winners(choices: Iterable[Alternative]) -> dict[str, str]:
@@ -52,26 +59,85 @@ def winners(choices: Iterable[Alternative]) -> dict[str, str]:
     return {choice.link: choice.path for choice in sorted(choices)}
 
 
-def providers(stanzas: Mapping[str, Stanza]) -> set[str]:
-    """Return the packages that serve one of the shared names on which results depend."""
-    return {
-        name for name, stanza in stanzas.items() if set(relations.names(stanza.get("Provides", ""))) & {*SHARED_NAMES}
+def providers(stanzas: Mapping[str, Stanza]) -> dict[str, set[str]]:
+    """Return the packages that serve shared names on which results depend, each with those names."""
+    served = {
+        name: {*relations.names(stanza.get("Provides", ""))} & {*SHARED_NAMES} for name, stanza in stanzas.items()
     }
+    return {name: shared for name, shared in served.items() if shared}
 
 
-def select(pins: Pins, providers: Mapping[str, Collection[str]], store: Store, progress: Progress) -> Pins:
-    """Return ``pins`` with the selected alternatives, given the packages that register some, by target."""
+def select(pins: Pins, providers: Mapping[str, Mapping[str, set[str]]], store: Store, progress: Progress) -> Pins:
+    """Return ``pins`` with the selected alternatives, given the packages that serve some, by target.
+
+    Raises:
+        ResolutionError: A package serves a shared name, and its maintainer script does not say in which file.
+
+    """
     roots = {}
     for target, root in pins.roots.items():
-        artifacts = [pins.artifact(package) for package in root.packages if package.name in providers[target]]
-        store.fetch(artifacts, progress)
-        choices = [choice for artifact in artifacts for choice in parse(deb.script(store.path(artifact), "postinst"))]
+        artifacts = {row.name: pins.artifact(row) for row in root.packages if row.name in providers[target]}
+        store.fetch(artifacts.values(), progress)
+        choices = []
+        for name, artifact in artifacts.items():
+            registered = parse(deb.script(store.path(artifact), "postinst"))
+            check(name, providers[target][name], registered)
+            choices.extend(registered)
         roots[target] = root.model_copy(update={"alternatives": winners(choices)})
     return pins.model_copy(update={"roots": roots})
 
 
-def _words(text: str) -> list[str]:
+def check(package: str, shared: Iterable[str], registered: Iterable[Alternative]) -> None:
+    """Refuse a package that serves a shared name in a file that cannot be read from its script."""
+    known = {choice.link.rpartition("/")[2] for choice in registered}
+    unread = sorted(set(shared) - known)
+    if unread:
+        raise ResolutionError(
+            f"{package} serves {', '.join(unread)}, and dsenv cannot read from its maintainer script how",
+            hint="Name another package that provides it in [system] packages, such as libopenblas0-pthread.",
+        )
+
+
+def _calls(script: str) -> Iterator[list[str]]:
+    """Yield the link, name, path and priority of each ``update-alternatives --install``.
+
+    The script's own assignments are filled in where they are literal and say one thing; what is left has its ``$``.
+    """
+    values: dict[str, str | None] = {}
+    for line in script.replace("\\\n", " ").split("\n"):
+        for command in _commands(line):
+            assigned = _ASSIGNMENT.fullmatch(command[0])
+            if command[0] == "for":
+                values[command[1]] = None
+            elif assigned and len(command) == 1:
+                value = _filled(assigned[2], values)
+                is_plain = not _UNKNOWN.search(value) and values.get(assigned[1], value) == value
+                values[assigned[1]] = value if is_plain else None
+            elif command[0] == "update-alternatives" and "--install" in command:
+                at = command.index("--install")
+                words = [_filled(word, values) for word in command[at + 1 : at + 5]]
+                if len(words) == 4:  # noqa: PLR2004
+                    yield words
+
+
+def _commands(line: str) -> Iterator[list[str]]:
+    """Yield the commands of a line of shell, each as its words; none of a line that ends within quotes."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    command: list[str] = []
     try:
-        return shlex.split(text, comments=True)
+        for word in lexer:
+            if not _ENDS.fullmatch(word):
+                command.append(word)
+            elif command:
+                yield command
+                command = []
     except ValueError:
-        return []
+        return
+    if command:
+        yield command
+
+
+def _filled(text: str, values: Mapping[str, str | None]) -> str:
+    """Return a word with the variables whose value is known filled in."""
+    return _VARIABLE.sub(lambda match: values.get(match[1] or match[2]) or match[0], text)

@@ -7,7 +7,6 @@ certificates and credentials are taken over. What apt is asked and what it answe
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fcntl
 import os
 import re
@@ -15,8 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from dsenv.ecosystems.system.sources import NO_APT
 from dsenv.errors import DownloadError, ResolutionError, ToolError
 from dsenv.formats import deb822
+from dsenv.pins import CREDENTIALS, without_credentials
 from dsenv.tools import process
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ Acquire::Retries "3";
 quiet "2";
 {host}
 """
-_NO_ROOT: Final = "Run `dsenv lock` on Debian or a derivative, in a container of one if need be."
+_OFFERED: Final = re.compile(r"^Package: (\S+)\n(?:.+\n)*?Version: (\S+)$", re.MULTILINE)
+_UNMET: Final = "The following packages have unmet dependencies:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +103,13 @@ class AptRoot:
 
     def prepare(self, *, sources: str, status: str, preferences: str = "") -> None:
         """Write the root's configuration: its sources, package status and version preferences."""
-        for name in ("etc/apt/sources.list.d", "var/lib/apt/lists/partial", "var/cache/apt/archives/partial",
-                     "var/lib/dpkg", "var/log/apt"):
+        for name in (
+            "etc/apt/sources.list.d",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "var/lib/dpkg",
+            "var/log/apt",
+        ):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         netrc, netrcparts, host = _host_settings()
         conf = _CONF.format(
@@ -120,14 +127,18 @@ class AptRoot:
     def update(self) -> None:
         """Fetch the indexes that changed; apt verifies the signatures.
 
+        Whether a Release file still says what it said is not asked here: a suite becomes "oldstable" one day, and
+        whoever calls looks at the codename.
+
         Raises:
             DownloadError: An index could not be fetched or verified.
 
         """
-        completed = self._run("apt-get", "update", "--error-on=any", codes=None)
+        completed = self._run("apt-get", "update", "--error-on=any", "--allow-releaseinfo-change", codes=None)
         if completed.code:
             raise DownloadError(
-                "apt could not fetch and verify the indexes of the base's archives", cause=_words(completed.stderr),
+                "apt could not fetch and verify the indexes of the base's archives",
+                cause=_words(completed.stderr),
                 hint="Check the network, the proxy and the clock, then run it again.",
             )
 
@@ -139,34 +150,41 @@ class AptRoot:
         for line in lines:
             uri, suite, origin, codename, metakey, path, kind = line.split("\t")
             if kind == "Packages":
-                found.append(Index(
-                    uri=uri.rstrip("/"), suite=suite, origin=origin, codename=codename, metakey=metakey, path=path
-                ))
+                found.append(
+                    Index(
+                        uri=uri.rstrip("/"), suite=suite, origin=origin, codename=codename, metakey=metakey, path=path
+                    )
+                )
         return found
 
     def inrelease(self, index: Index) -> bytes:
-        """Return the signed Release file that an index is listed in."""
+        """Return the signed Release file that an index is listed in.
+
+        Raises:
+            DownloadError: The archive has its signature in a file apart, which apt takes and a lock cannot keep.
+
+        """
         head = index.path[: index.path.rindex("_dists_")]
         suite = index.suite.replace("/", "_")
-        return (self.path / f"{head}_dists_{suite}_InRelease").read_bytes()
+        path = self.path / f"{head}_dists_{suite}_InRelease"
+        if not path.exists():
+            raise DownloadError(
+                f"{without_credentials(index.uri)} {index.suite} has no InRelease file, only Release and Release.gpg",
+                hint="Name another mirror in the apt sources: the distribution's own archives have it.",
+            )
+        return path.read_bytes()
 
-    def candidates(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the version that each of ``names`` would be installed in, where there is one."""
-        if not names:
-            return {}
-        return read_policy(self._run("apt-cache", "policy", *names).stdout)
+    def offered(self) -> dict[str, str]:
+        """Return every package on offer, with the version that it would be installed in."""
+        return read_offered(self._run("apt-cache", "dumpavail").stdout)
+
+    def providers(self, name: str) -> list[str]:
+        """Return the packages that provide a virtual one."""
+        return read_providers(self._run("apt-cache", "showpkg", name, codes=None).stdout)
 
     def suites(self, names: Sequence[str]) -> dict[tuple[str, str], set[str]]:
         """Return the suites whose indexes list each version of ``names``, by name and version."""
         return read_suites(self._run("apt-cache", "policy", *names).stdout) if names else {}
-
-    def names(self) -> list[str]:
-        """Return every package name on offer."""
-        return self._run("apt-cache", "pkgnames").stdout.split()
-
-    def near(self, name: str) -> tuple[str, ...]:
-        """Return names on offer that look like ``name``."""
-        return tuple(difflib.get_close_matches(name, self.names(), n=3, cutoff=0.7))
 
     def solve(self, requests: Sequence[str]) -> dict[str, str]:
         """Return what apt would install for ``requests``: the version of each package.
@@ -178,9 +196,10 @@ class AptRoot:
         argv = ("--print-uris", "--no-remove", "install", *requests)
         completed = self._run("apt-get", *argv, codes=None)
         if completed.code:
-            raise ResolutionError("apt finds no solution for the system packages", cause=_words(
-                completed.stdout + completed.stderr
-            ))
+            told = self._run("apt-get", "--option", "quiet=1", *argv, codes=None)  # a quiet apt gives no reasons
+            raise ResolutionError(
+                "apt finds no solution for the system packages", cause=read_reasons(told.stdout + told.stderr)
+            )
         return read_uris(completed.stdout)
 
     def show(self, versions: Iterable[tuple[str, str]]) -> list[deb822.Stanza]:
@@ -196,7 +215,7 @@ class AptRoot:
         return self._run("apt-get", "--version").stdout.split()[1]
 
     def _run(self, *argv: str, codes: Sequence[int] | None = (0,)) -> process.Completed:
-        program = process.require(argv[0], hint=_NO_ROOT)
+        program = process.require(argv[0], hint=NO_APT)
         env = {name: value for name, value in os.environ.items() if not name.startswith(("APT_", "DPKG_", "LC_"))}
         env |= {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8", "LANGUAGE": "en"}
         return process.run([program, *argv[1:]], env=env, codes=codes)
@@ -213,24 +232,20 @@ def read_uris(text: str) -> dict[str, str]:
         if line.startswith("'"):
             match = _URI.fullmatch(line.strip())
             if match is None:
-                raise ToolError("apt named a file without its sha256", cause=line)
+                raise ToolError("apt named a file without its sha256", cause=CREDENTIALS.sub("", line))
             name, version, _ = match["file"].split("_")
             found[name] = unquote(version)
     return found
 
 
-def read_policy(text: str) -> dict[str, str]:
-    """Return what ``apt-cache policy`` says: each package's candidate version."""
-    found: dict[str, str] = {}
-    name = ""
-    for line in text.splitlines():
-        if line and not line.startswith(" ") and line.endswith(":"):
-            name = line[:-1]
-        elif line.startswith("  Candidate: "):
-            version = line.removeprefix("  Candidate: ")
-            if version != "(none)":
-                found[name] = version
-    return found
+def read_offered(text: str) -> dict[str, str]:
+    """Return what ``apt-cache dumpavail`` says: each package's candidate version."""
+    return dict(_OFFERED.findall(text))
+
+
+def read_providers(text: str) -> list[str]:
+    """Return who provides a package, as ``apt-cache showpkg`` says at its end: ``postfix 3.7.11-0+deb12u1 (= )``."""
+    return sorted({line.split()[0] for line in text.partition("\nReverse Provides: \n")[2].splitlines()})
 
 
 def read_suites(text: str) -> dict[tuple[str, str], set[str]]:
@@ -248,6 +263,18 @@ def read_suites(text: str) -> dict[tuple[str, str], set[str]]:
     return found
 
 
+def read_reasons(text: str) -> str:
+    """Return why apt found no solution: the unmet dependencies that it names, and its errors."""
+    lines = text.splitlines()
+    chain = []
+    for line in lines[lines.index(_UNMET) + 1 :] if _UNMET in lines else ():
+        if not line.startswith(" "):
+            break
+        chain.append(line.strip())
+    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    return CREDENTIALS.sub("", "\n".join([*chain, *errors]))
+
+
 def preferences(versions: Mapping[str, str]) -> str:
     """Return apt preferences that keep ``versions`` (by name) where the indexes still have them.
 
@@ -260,7 +287,7 @@ def preferences(versions: Mapping[str, str]) -> str:
 
 def _host_settings() -> tuple[str, str, str]:
     """Return where the machine keeps apt's credentials, and its proxy and certificate settings as configuration."""
-    process.require("apt-config", hint=_NO_ROOT)
+    process.require("apt-config", hint=NO_APT)
     try:
         dump = process.run(["apt-config", "dump"]).stdout
         shell = process.run(["apt-config", "shell", "a", "Dir::Etc::netrc/f", "b", "Dir::Etc::netrcparts/d"]).stdout
@@ -272,13 +299,20 @@ def _host_settings() -> tuple[str, str, str]:
 
 
 def _write_changed(path: Path, text: str) -> None:
-    """Write a file only when its text changes: apt rebuilds its caches by modification time."""
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+    """Write a file only when its text changes: apt rebuilds its caches by modification time.
+
+    Nobody else may read it, as addresses of sources and of proxies may hold passwords.
+    """
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.touch(0o600)
+        path.chmod(0o600)  # it may be there already
+        path.write_text(text, "utf-8")
 
 
 def _words(text: str) -> str:
     """Return apt's errors without what repeats in each of its messages."""
     skipped = ("W: Some index files failed", "E: Some index files failed", "Reading ", "Building ", "Done")
-    lines = [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith(skipped)]
-    return "\n".join(lines)
+    lines = [
+        line.rstrip().removeprefix("E: ") for line in text.splitlines() if line.strip() and not line.startswith(skipped)
+    ]
+    return CREDENTIALS.sub("", "\n".join(lines))

@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from dsenv import tree
 from dsenv.ecosystems.system.pins import Layer, deb_name
 from dsenv.errors import ToolError
 from dsenv.pins import digest
 from dsenv.tools import deb, process
-from dsenv.tree import file_sha256
 
 if TYPE_CHECKING:
     from dsenv.ecosystems.system.pins import Pins, Root
@@ -29,10 +29,8 @@ _HINT: Final = "Install it: apt-get install --no-install-recommends mmdebstrap u
 _DROPPED: Final = ("Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512")
 
 
-def layer(
-    pins: Pins, root: Root, target: Target, epoch: int, store: Store, progress: Progress
-) -> tuple[Path, Layer]:
-    """Return the root file system as a tar archive, and its digest; made once for the same rows.
+def layer(pins: Pins, root: Root, target: Target, epoch: int, store: Store, progress: Progress) -> tuple[Path, Layer]:
+    """Return the root file system as a tar archive, and its digest, read anew; made once for the same rows.
 
     Args:
         pins: The lock's system part.
@@ -50,10 +48,15 @@ def layer(
     def build(path: Path) -> None:
         progress.say(f"installing {len(root.packages)} packages into a new root file system ({version})")
         _bootstrap(program, pins, root, target, epoch, store, path, progress)
-        path.with_name("sha256").write_text(file_sha256(path))
+        path.with_name("sha256").write_text(tree.file_sha256(path), "utf-8")
 
     path = store.built(key, "system.tar", build)
-    return path, Layer(sha256=path.with_name("sha256").read_text(), made_with=version)
+    sha256 = tree.file_sha256(path)
+    if sha256 != path.with_name("sha256").read_text("utf-8"):
+        progress.warn(f"the root file system in the store was damaged ({path}) and is made anew")
+        tree.remove(path.parent)
+        sha256 = tree.file_sha256(store.built(key, "system.tar", build))
+    return path, Layer(sha256=sha256, made_with=version)
 
 
 def packages_index(pins: Pins, root: Root, store: Store, pool: str) -> str:
@@ -70,27 +73,37 @@ def _bootstrap(
     program: str, pins: Pins, root: Root, target: Target, epoch: int, store: Store, path: Path, progress: Progress
 ) -> None:
     mode = "root" if os.geteuid() == 0 else "unshare"
-    # In a user namespace, and for apt's own user, nothing below a private home directory can be read.
-    with tempfile.TemporaryDirectory(prefix="dsenv-pool-") as directory:
+    # A user namespace and apt's own user must be able to read it: no private home, and no private TMPDIR either.
+    with tempfile.TemporaryDirectory(prefix="dsenv-pool-", dir="/tmp") as directory:
         pool = Path(directory)
         pool.chmod(0o755)
         for row in root.packages:
             shutil.copyfile(store.path(pins.artifact(row)), pool / deb_name(row))
             (pool / deb_name(row)).chmod(0o644)
-        (pool / "Packages").write_text(packages_index(pins, root, store, ""))
+        (pool / "Packages").write_text(packages_index(pins, root, store, ""), "utf-8")
         (pool / "Packages").chmod(0o644)
         argv = [
-            program, "--variant=custom", f"--mode={mode}", "--format=tar",
-            f"--architectures={target.architecture}", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+            program,
+            "--variant=custom",
+            f"--mode={mode}",
+            "--format=tar",
+            f"--architectures={target.architecture}",
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
             "--include=" + ",".join(f"{row.name}={row.version}" for row in root.packages),
             '--aptopt=APT::Install-Recommends "false"',
             # It names the pool, whose place is another one each time and gone afterwards.
             '--customize-hook=rm "$1/etc/apt/sources.list"',
-            root.codename, str(path), f"deb [trusted=yes] copy:{pool} ./",
+            root.codename,
+            str(path),
+            f"deb [trusted=yes] copy:{pool} ./",
         ]
         env = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C.UTF-8",
-            "TZ": "UTC", "SOURCE_DATE_EPOCH": str(epoch), "DEBIAN_FRONTEND": "noninteractive",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": os.environ.get("HOME", "/"),
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "SOURCE_DATE_EPOCH": str(epoch),
+            "DEBIAN_FRONTEND": "noninteractive",
         }
         try:
             process.run(argv, env=env, on_line=progress.update)

@@ -14,7 +14,15 @@ class Distribution:
     origin: str  # Origin in its Release files: "Debian"
     keyring: str  # signs its archives; where its own packages put it
     suites: tuple[str, ...]  # of one release, with {} for the codename
+    aliases: tuple[str, ...]  # what stands for a codename, another one each time a release comes out
     essential: tuple[str, ...]  # what apt is asked for, to make a root file system from nothing
+
+    def rank(self, suite: str, codename: str) -> int | None:
+        """Return which of a release's suites one may be by its name, the main one being 0."""
+        for rank, form in enumerate(self.suites):
+            if suite in {form.format(word) for word in (codename, *self.aliases)}:
+                return rank
+        return None
 
 
 DISTRIBUTIONS: Final = {
@@ -25,6 +33,7 @@ DISTRIBUTIONS: Final = {
             origin="Debian",
             keyring="/usr/share/keyrings/debian-archive-keyring.gpg",
             suites=("{}", "{}-updates", "{}-security"),
+            aliases=("stable", "oldstable", "oldoldstable", "testing", "unstable"),
             # debootstrap's "minbase" variant, on a merged /usr; apt, so that the image stays maintainable by those
             # who receive it
             essential=("?essential", "?priority(required)", "apt", "usr-is-merged"),

@@ -6,13 +6,15 @@ apt, maintainer scripts included: from nothing by one call of mmdebstrap, or on 
 
 from __future__ import annotations
 
+import shlex
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from dsenv.ecosystems.system import bootstrap, probe
+from dsenv.ecosystems.system import alternatives, bootstrap, probe
 from dsenv.ecosystems.system.pins import Layer, deb_name
 from dsenv.ecosystems.system.spec import parse_base
 from dsenv.errors import IntegrityError
@@ -30,9 +32,10 @@ from dsenv.steps import (
     Write,
 )
 from dsenv.tools import deb
+from dsenv.tree import WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dsenv.ecosystems.system.pins import Package, Pins, Root
     from dsenv.pins import Selection
@@ -73,15 +76,17 @@ APT::Get::Upgrade-By-Source-Package "false";
 APT::Sandbox::User "root";
 DPkg::Options { "--force-confdef"; "--force-confold"; };
 DPkg::Use-Pty "0";
-quiet "1";
+quiet "2";
 """
 
 
 def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
     """Return the steps for a place."""
     locale = (
-        SetEnv(name="LANG", value=pins.locale), SetEnv(name="LC_ALL", value=pins.locale),
-        SetEnv(name="LANGUAGE", value=None), SetEnv(name="TZ", value=pins.timezone),
+        SetEnv(name="LANG", value=pins.locale),
+        SetEnv(name="LC_ALL", value=pins.locale),
+        SetEnv(name="LANGUAGE", value=None),
+        SetEnv(name="TZ", value=pins.timezone),
     )
     root = pins.root(selection.target)
     if root is None:
@@ -89,24 +94,50 @@ def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progres
     if place.kind == "image":
         made = _image(pins, root, selection, place, store, progress)
     elif place.kind == "project":
-        made = _project(pins, root, place)
+        made = _project(pins, root, place, store)
     else:
         notes = probe.capabilities(pins, root, store)
-        made = Recipe(name="system", title="system packages are only checked here", notes=notes)
+        made = Recipe(name="system", title="no system packages", notes=notes)
     return replace(made, steps=(*made.steps, *locale))
 
 
-def _project(pins: Pins, root: Root, place: Place) -> Recipe:
+def _project(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
     packages = [package for package in root.packages if not package.base]
-    steps: list[Step] = [Unpack(artifact=pins.artifact(package)) for package in packages]
+    steps: list[Step] = [
+        Unpack(artifact=pins.artifact(package), owner=f"{package.name} {package.version}") for package in packages
+    ]
     steps.extend(
         Link(path=link.removeprefix("/"), target=path.removeprefix("/")) for link, path in root.alternatives.items()
     )
-    steps.append(PrependPath(name="PATH", directories=(
-        f"{place.prefix}/bin", f"{place.root}/usr/bin", f"{place.root}/usr/sbin", f"{place.root}/usr/games",
-    )))
-    steps.extend(_search({package.name for package in packages}, place))
-    return Recipe(name="system", title=_title(root, packages), steps=tuple(steps))
+    steps.append(
+        PrependPath(
+            name="PATH",
+            directories=(
+                f"{place.prefix}/bin",
+                f"{place.root}/usr/bin",
+                f"{place.root}/usr/sbin",
+                f"{place.root}/usr/games",
+            ),
+        )
+    )
+    steps.extend(_search({package.name for package in root.packages}, place))
+    steps.append(Write(path=f"{place.root}/var/lib/dpkg/status", text=_status(packages)))
+    lacking = [row for row in _search_table()["lacks"] if row["package"] in {package.name for package in packages}]
+    notes = (*(f"{row['package']}: {row['reason']}" for row in lacking), *_unmade(pins, root, packages, store))
+    return Recipe(name="system", title=_title(root, packages), steps=tuple(steps), notes=notes)
+
+
+def _unmade(pins: Pins, root: Root, packages: Sequence[Package], store: Store) -> Iterable[str]:
+    """Return a note for each package whose maintainer script registers names that the lock does not hold."""
+
+    def links(package: Package) -> set[str]:
+        path = store.read_checked(pins.artifact(package))
+        return alternatives.links(deb.script(path, "postinst")) - root.alternatives.keys()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for package, found in zip(packages, pool.map(links, packages), strict=True):
+            if found:
+                yield f"{package.name}: its maintainer script registers {', '.join(sorted(found))}: use the image"
 
 
 def _search(names: set[str], place: Place) -> Iterable[Step]:
@@ -116,9 +147,9 @@ def _search(names: set[str], place: Place) -> Iterable[Step]:
         yield SearchPath(name=row["variable"], pattern=row["pattern"])
     for row in table["program"]:
         if row["package"] in names:
-            words = [_quoted(f"{place.root}/{row['runs']}"), *(_quoted(_filled(a, place)) for a in row["arguments"])]
-            text = f'#!/bin/sh\n# {row["name"]}: {row["reason"]}\nexec {" ".join(words)} "$@"\n'
-            yield Write(path=f"{place.prefix}/bin/{row['name']}", text=text, mode=0o755)
+            text = f"#!/bin/sh\n# {row['name']}: {row['reason']}\n{row['text'].strip()}\n"
+            filled = text.replace("{root}", shlex.quote(place.root))
+            yield Write(path=f"{place.prefix}/bin/{row['name']}", text=filled, mode=0o755)
     for row in table["file"]:
         if row["package"] in names:
             path = f"{place.prefix}/{row['path']}"
@@ -126,9 +157,7 @@ def _search(names: set[str], place: Place) -> Iterable[Step]:
             yield SetEnv(name=row["variable"], value=path)
 
 
-def _image(
-    pins: Pins, root: Root, selection: Selection, place: Place, store: Store, progress: Progress
-) -> Recipe:
+def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
     image = parse_base(pins.base).image
     debs = [store.path(pins.artifact(package)) for package in root.packages]
     epoch = max(deb.built_at(path) for path in debs)
@@ -141,14 +170,16 @@ def _image(
     title = _title(root, root.packages)
     if not image:
         layer, found = bootstrap.layer(pins, root, selection.target, epoch, store, progress)
-        learned = _learned(pins, root, selection, found)
+        learned = _learned(pins, root, selection, found, progress)
         return Recipe(
-            name="system", title=title, inputs=(Input(name="system.tar", source=layer), *checks),
-            steps=(StartFrom(archive="system.tar"), check), epoch=epoch, learned=learned,
+            name="system",
+            title=title,
+            inputs=(Input(name="system.tar", source=layer, sha256=found.sha256), *checks),
+            steps=(StartFrom(archive="system.tar"), check),
+            epoch=epoch,
+            learned=learned,
         )
-    pool = tuple(
-        Input(name=f"pool/{deb_name(package)}", source=pins.artifact(package)) for package in root.packages
-    )
+    pool = tuple(Input(name=f"pool/{deb_name(package)}", source=pins.artifact(package)) for package in root.packages)
     texts = (
         Input(name="Packages", source=bootstrap.packages_index(pins, root, store, "pool/")),
         Input(name="apt.conf", source=_APT_CONF.replace("@inputs@", place.inputs).replace("@work@", _WORK)),
@@ -157,7 +188,10 @@ def _image(
     )
     env = (("APT_CONFIG", f"{place.inputs}/apt.conf"), ("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C.UTF-8"))
     return Recipe(
-        name="system", title=title, inputs=(*checks, *texts, *pool), epoch=epoch,
+        name="system",
+        title=title,
+        inputs=(*checks, *texts, *pool),
+        epoch=epoch,
         steps=(
             StartFrom(image=image),
             Run(argv=("mkdir", "-p", f"{_WORK}/lists/partial", f"{_WORK}/archives/partial", f"{_WORK}/log")),
@@ -169,13 +203,18 @@ def _image(
     )
 
 
-def _learned(pins: Pins, root: Root, selection: Selection, found: Layer) -> Pins | None:
+def _learned(pins: Pins, root: Root, selection: Selection, found: Layer, progress: Progress) -> Pins | None:
     """Hold the layer's digest against the one that the lock has, or return the pins with it."""
-    if root.layer and root.layer.made_with == found.made_with and root.layer.sha256 != found.sha256:
-        raise IntegrityError(
-            "the system layer is not the one that the lock names",
-            cause=f"dsenv.lock: sha256:{root.layer.sha256}\nmade here: sha256:{found.sha256} ({found.made_with})",
-            hint="The same packages made another file system: compare the two before you trust either.",
+    if root.layer and root.layer.sha256 != found.sha256:
+        if root.layer.made_with == found.made_with:
+            raise IntegrityError(
+                "the system layer is not the one that the lock names",
+                cause=f"dsenv.lock: sha256:{root.layer.sha256}\nmade here: sha256:{found.sha256} ({found.made_with})",
+                hint="The same packages made another file system: compare the two before you trust either.",
+            )
+        progress.warn(
+            f"the system layer is sha256:{found.sha256} when made with {found.made_with}; the lock has another one, "
+            f"sha256:{root.layer.sha256}, made with {root.layer.made_with}"
         )
     if root.layer is not None:
         return None
@@ -192,13 +231,15 @@ def _title(root: Root, packages: Iterable[Package]) -> str:
     return f"{root.distribution} {root.codename}, {sum(1 for _ in packages)} packages"
 
 
+def _status(packages: Iterable[Package]) -> str:
+    """Return dpkg's status file for what lies in a project's tree."""
+    return "\n".join(
+        f"Package: {row.name}\nStatus: install ok installed\nMaintainer: {row.source}\n"
+        f"Architecture: {row.architecture}\nSource: {row.source} ({row.source_version})\nVersion: {row.version}\n"
+        f"Description: locked by dsenv, unpacked into an environment\n"
+        for row in packages
+    )
+
+
 def _search_table() -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath("search.toml").read_text())
-
-
-def _filled(text: str, place: Place) -> str:
-    return text.replace("{root}", place.root).replace("{prefix}", place.prefix)
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
+    return tomllib.loads(resources.files(__package__).joinpath("search.toml").read_text("utf-8"))

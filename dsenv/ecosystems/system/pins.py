@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from dsenv.ecosystem import LockFiles, Table
+from dsenv.ecosystems.system.spec import parse_base
 from dsenv.errors import LockFormatError
 from dsenv.formats.toml_write import Inline, spread
 from dsenv.model import Array, Model, Sha256Text, Size, Text, describe
@@ -35,6 +36,11 @@ def _no_dots(path: str) -> str:
         msg = "it leads outside of where it belongs"
         raise ValueError(msg)
     return path
+
+
+def _check_base(text: str) -> str:
+    parse_base(text)
+    return text
 
 
 PoolPath = Annotated[
@@ -113,7 +119,7 @@ class Provenance(Model):
 class Pins(Model):
     """The system part of a lock."""
 
-    base: Text
+    base: Annotated[str, AfterValidator(_check_base)]
     locale: Text
     timezone: Text
     roots: dict[str, Root]  # by target
@@ -144,6 +150,11 @@ def read(lock: LockFiles) -> tuple[Pins, Table]:
         return Pins.model_validate({**common, "roots": table, "provenance": lock.provenance}), inputs
     except ValidationError as error:
         raise LockFormatError("the system part of dsenv.lock is damaged", cause=describe(error)) from error
+
+
+def check(pins: Pins, provided: Mapping[Target, Mapping[str, Provided]]) -> None:
+    """Do nothing: these pins are the locked system packages themselves."""
+    del pins, provided
 
 
 def write(pins: Pins, inputs: Table) -> LockFiles:
@@ -180,7 +191,9 @@ def provided(pins: Pins) -> Mapping[Target, Mapping[str, Provided]]:
     return {
         Target.parse(target): {
             package.name: Provided(
-                name=package.name, version=package.version, artifact=pins.artifact(package),
+                name=package.name,
+                version=package.version,
+                artifact=pins.artifact(package),
                 dependencies=package.dependencies,
             )
             for package in root.packages
@@ -201,7 +214,13 @@ def identity(pins: Pins, selection: Selection) -> object:
     """Return what the environment id covers."""
     root = pins.root(selection.target)
     rows = [[package.name, package.version, package.sha256] for package in root.packages] if root else []
-    return {"base": pins.base, "locale": pins.locale, "timezone": pins.timezone, "packages": rows}
+    return {
+        "base": pins.base,
+        "locale": pins.locale,
+        "timezone": pins.timezone,
+        "packages": rows,
+        "alternatives": root.alternatives if root else {},
+    }
 
 
 def _row(package: Package) -> dict[str, Any]:

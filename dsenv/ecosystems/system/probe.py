@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Expectation, GroundCheck
-from dsenv.ecosystems.system import base
+from dsenv.ecosystems.system import base, relations
 from dsenv.tools import deb, process
 from dsenv.tree import WORKERS, Tree
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dsenv.steps import Place
     from dsenv.store import Store
 
+_DPKG: Final = "/usr/bin/dpkg"
+_DATABASE: Final = "/var/lib/dpkg"
 _PROGRAMS: Final = ("usr/bin/", "usr/sbin/", "usr/games/")
 
 
@@ -37,25 +39,34 @@ def misfit(pins: Pins, target: Target) -> str:
 
 
 def check_ground(pins: Pins, target: Target) -> GroundCheck:
-    """Compare each base row with what this machine has installed."""
+    """Compare each base row with what this machine has installed.
+
+    dsenv may be running in an environment, whose own programs and database (``search.toml``) are not asked.
+    """
     root = pins.root(target)
     if root is None:
         return GroundCheck()
-    rows = {package.name: package for package in root.packages if package.base}
-    listed = process.run(["dpkg-query", "-W", "-f", "${Package}\t${Version}\t${db:Status-Status}\n"]).stdout
-    installed = dict(
-        line.split("\t")[:2] for line in listed.splitlines() if line.endswith("\tinstalled")
-    )
-    found: dict[str, list[str]] = {"equal": [], "newer": [], "older": [], "missing": []}
-    for name, row in rows.items():
-        have = installed.get(name)
-        if have is None:
-            found["missing"].append(f"{name} {row.version}")
-        elif have == row.version:
-            found["equal"].append(name)
-        else:
+    form = "${Package}\t${Version}\t${Provides}\t${db:Status-Status}\n"
+    listed = process.run([f"{_DPKG}-query", f"--admindir={_DATABASE}", "-W", "-f", form]).stdout
+    installed: dict[str, str] = {}
+    providers: dict[str, str] = {}
+    for line in listed.splitlines():
+        name, version, provides, status = line.split("\t")
+        if status == "installed":
+            installed[name] = version
+            providers.update(dict.fromkeys(relations.names(provides), name))
+    found: dict[str, list[str]] = {word: [] for word in GroundCheck().by_word()}
+    for row in (package for package in root.packages if package.base):
+        have = installed.get(row.name)
+        if have == row.version:
+            found["equal"].append(row.name)
+        elif have is not None:
             word = "newer" if _newer(have, row.version) else "older"
-            found[word].append(f"{name} {have} (locked {row.version})")
+            found[word].append(f"{row.name} {have} (locked {row.version})")
+        elif row.name in providers:
+            found["replaced"].append(f"{row.name} by {providers[row.name]}")
+        else:
+            found["missing"].append(f"{row.name} {row.version}")
     return GroundCheck(**{word: tuple(names) for word, names in found.items()})
 
 
@@ -66,14 +77,14 @@ def capabilities(pins: Pins, root: Root, store: Store) -> tuple[str, ...]:
         return ()
     if not process.find("dpkg-deb"):
         names = ", ".join(package.name for package in wanted)
-        return (f"the system packages of the lock were not checked: {names}",)
+        return (f"{names}: this machine cannot unpack them to see what it lacks",)
     notes = []
     for package in wanted:
         missing = [name for name in _programs(pins, package, store) if shutil.which(name) is None]
         if missing:
-            notes.append(f"{package.name} {package.version} is not provided: this machine lacks {', '.join(missing)}")
+            notes.append(f"{package.name} {package.version}: this machine lacks {', '.join(missing)}")
         else:
-            notes.append(f"{package.name} {package.version} is not provided; this machine's own is used")
+            notes.append(f"{package.name} {package.version}: this machine's own is used")
     return tuple(notes)
 
 
@@ -86,7 +97,7 @@ def expectation(pins: Pins, selection: Selection, place: Place, store: Store) ->
     with ThreadPoolExecutor(WORKERS) as pool:
         for entries in pool.map(lambda row: deb.entries(store.read_checked(pins.artifact(row))), root.packages):
             tree.update(entries)
-    table = tomllib.loads(resources.files(__package__).joinpath("exceptions.toml").read_text())
+    table = tomllib.loads(resources.files(__package__).joinpath("exceptions.toml").read_text("utf-8"))
     reasons = {row["path"]: row["reason"] for row in table["file"]}
     return Expectation(tree=tree, exceptions={path: reason for path, reason in reasons.items() if path in tree})
 
@@ -109,4 +120,4 @@ def proxies() -> dict[str, str]:
 
 
 def _newer(version: str, than: str) -> bool:
-    return process.run(["dpkg", "--compare-versions", version, "gt", than], codes=(0, 1)).code == 0
+    return process.run([_DPKG, "--compare-versions", version, "gt", than], codes=(0, 1)).code == 0

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 _NAME: Final = r"[a-z0-9][a-z0-9+.-]*[a-z0-9+]"
 _VERSION: Final = r"[0-9A-Za-z.+~:-]+\*?"
 _REQUEST: Final = re.compile(rf"(?P<name>{_NAME})(?:=(?P<version>{_VERSION}))?")
-_IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._/-]*(?::[0-9]+/[a-z0-9._/-]+)?(?::[A-Za-z0-9_][A-Za-z0-9._-]*)?"
-                           r"(?:@sha256:[0-9a-f]{64})?")
+# The grammar of image references (distribution/reference): [HOST[:PORT]/]NAME[/NAME…][:TAG][@DIGEST].
+_PART: Final = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_IMAGE: Final = re.compile(
+    rf"(?:{_PART}:[0-9]+/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?"
+)
 
 
 def _check_request(text: str) -> str:
@@ -29,6 +32,16 @@ def _check_request(text: str) -> str:
         msg = "expected the name of a Debian package, such as `pandoc`, with an optional `=version`, such as `=2.17.*`"
         raise ValueError(msg)
     return text
+
+
+def _check_bounds(requests: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse two versions of one package, of which apt would take the last without a word."""
+    bounds: dict[str, str] = {}
+    for need in map(parse_request, requests):
+        if need.version and bounds.setdefault(need.name, need.version) != need.version:
+            msg = f"{need.name} is asked for in two versions, {bounds[need.name]} and {need.version}"
+            raise ValueError(msg)
+    return requests
 
 
 DebRequest = Annotated[str, AfterValidator(_check_request)]
@@ -46,12 +59,10 @@ class Repository(Model):
 class Spec(Model):
     """``[system]``: packages of the base's distribution."""
 
-    packages: Array[DebRequest] = Field(
+    packages: Annotated[Array[DebRequest], AfterValidator(_check_bounds)] = Field(
         default=(), description="Names of packages, each with an optional `=version` or `=version.*`."
     )
-    repositories: Array[Repository] = Field(
-        default=(), description="Third-party apt archives, each with its key."
-    )
+    repositories: Array[Repository] = Field(default=(), description="Third-party apt archives, each with its key.")
 
 
 def parse_request(text: str) -> Need:

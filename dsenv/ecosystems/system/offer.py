@@ -1,0 +1,122 @@
+"""What each target's distribution has on offer today: the indexes of its sources, fetched and verified by apt."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dsenv.ecosystems.system import apt, base, sources
+from dsenv.errors import ResolutionError
+from dsenv.pins import Artifact, digest, without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dsenv.ecosystem import Platform
+    from dsenv.ecosystems.system.spec import Spec
+    from dsenv.pins import Need, Target
+    from dsenv.progress import Progress
+    from dsenv.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What one target's distribution has on offer: an ``Offer``, and what ``resolve`` goes on with.
+
+    It answers from what was read once: another project may use the root meanwhile, with preferences of its own.
+    """
+
+    ground: base.Ground
+    root: apt.AptRoot
+    sources: str  # as the root has them
+    offered: Mapping[str, str]  # every package's version, by name
+
+    @property
+    def label(self) -> str:
+        """Return the release for a person."""
+        return self.ground.label
+
+    def candidate(self, name: str) -> str | None:
+        """Return the version that a package would be installed in."""
+        return self.offered.get(name)
+
+    def near(self, name: str) -> tuple[str, ...]:
+        """Return names on offer that look like ``name``."""
+        return tuple(difflib.get_close_matches(name, self.offered, n=3, cutoff=0.7))
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[apt.AptRoot]:
+        """Keep other processes out of the root meanwhile, and yield it without their version preferences."""
+        with self.root.locked():
+            self.root.prepare(sources=self.sources, status=self.ground.status)
+            yield self.root
+
+
+def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress: Progress) -> Mapping[Target, Survey]:
+    """Fetch each Linux target's indexes and return what they offer."""
+    del spec, project
+    found = {}
+    for target in platform.targets:
+        if target.os == "linux":
+            ground = base.ground(platform.base, target, progress)
+            found[target] = _survey(ground, platform.base, target, store, progress)
+    return found
+
+
+def check_names(needs: Sequence[Need], offer: Survey) -> None:
+    """Name every package that does not exist before apt stops at the first."""
+    unknown = sorted({need.name: need for need in needs if need.name not in offer.offered}.values())
+    if unknown:
+        lines = []
+        for need in unknown:
+            asker = "[system] packages" if need.why == "requested" else need.why
+            line = f"{need.name} (asked for by {asker})"
+            if providers := offer.root.providers(need.name):
+                line += f": provided by {', '.join(providers)}"
+            elif near := offer.near(need.name):
+                line += f": near: {', '.join(near)}"
+            lines.append(line)
+        raise ResolutionError(f"{offer.label} has no package of this name", cause="\n".join(lines))
+
+
+def _survey(ground: base.Ground, name: str, target: Target, store: Store, progress: Progress) -> Survey:
+    keyring = ground.distribution.keyring
+    if ground.keyring is not None:
+        keyring = str(store.path(Artifact(filename="keyring.gpg", sha256=store.keep(ground.keyring))))
+    rendered = sources.render(ground.sources, keyring, target.architecture)
+    key = digest([rendered, name, str(target)])[:16]
+    root = apt.AptRoot(store.cache("apt") / key, target.architecture)
+    with root.locked():
+        progress.update(f"fetching the indexes of {ground.label} for {target}")
+        root.prepare(sources=rendered, status=ground.status)
+        root.update()
+        moved = _moved(root, ground)
+        if not moved:
+            return Survey(ground=ground, root=root, sources=rendered, offered=root.offered())
+    return _survey(base.without(ground, moved, progress), name, target, store, progress)
+
+
+def _moved(root: apt.AptRoot, ground: base.Ground) -> list[tuple[sources.Source, str]]:
+    """Return the sources that name their suite by an alias which is another release by now, each with that reason.
+
+    Raises:
+        ResolutionError: The distribution's key signed an index for something else than its suite's name says.
+
+    """
+    suites = [form.format(ground.codename) for form in ground.distribution.suites]
+    found: list[tuple[sources.Source, str]] = []
+    for index in root.indexes():
+        if index.origin == ground.distribution.origin and index.codename in suites:
+            continue
+        says = f"says that it is {index.origin} {index.codename}"
+        moved = [source for source in ground.sources if (source.uri, source.suite) == (index.uri, index.suite)]
+        if index.suite in suites or not moved:
+            raise ResolutionError(
+                f"{without_credentials(index.uri)} {index.suite} {says}, not {ground.label}",
+                hint="Correct the apt source.",
+            )
+        found.extend((source, f"it {says}") for source in moved)
+    return found
