@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import probe
+from dsenv.errors import IntegrityError
 from dsenv.formats import toml_write
 from dsenv.formats.toml_write import Inline
 from dsenv.steps import Input, PrependPath, Recipe, Run, SetEnv, Step
 from dsenv.tools import wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packaging.pylock import Package
+
     from dsenv.ecosystems.python.pins import Pins
-    from dsenv.pins import Selection
+    from dsenv.pins import Artifact, Selection
     from dsenv.progress import Progress
     from dsenv.steps import Place
     from dsenv.store import Store
@@ -25,6 +30,20 @@ if TYPE_CHECKING:
 # Bytecode is then checked by the hash of its source (PEP 552) and the same on every machine; the value itself, the
 # first date that a zip archive can hold, is written nowhere.
 _EPOCH: Final = "315532800"
+_SETTINGS: Final = (
+    ("SOURCE_DATE_EPOCH", _EPOCH),
+    ("UV_NO_INSTALLER_METADATA", "1"),
+    ("UV_NO_PROGRESS", "1"),
+    ("UV_OFFLINE", "1"),
+    ("UV_NO_CONFIG", "1"),
+    ("UV_PYTHON_DOWNLOADS", "never"),
+)
+_VENV: Final = ("venv", "--quiet", "--relocatable", "--no-project")
+# Hard links lead to the private cache, which is deleted afterwards; nothing else shares the files.
+_SYNC: Final = (
+    *("pip", "sync", "--quiet", "--no-index", "--link-mode", "hardlink"),
+    *("--preview-features", "pylock", "--allow-empty-requirements"),
+)
 ISOLATED: Final = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 
 
@@ -34,33 +53,13 @@ def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progres
     chosen = pins.select(selection)
     interpreter = pins.interpreter(selection.target)
     python, notes = probe.interpreter(interpreter, place)
-    uv_artifact = python_pins.installer(pins, selection.target).artifact()
-    tree, files = store.unpacked(uv_artifact, wheel.unpack, wheel.UNPACKED)
-    program = next(path for path in tree if path.endswith((".data/scripts/uv", ".data/scripts/uv.exe")))
-    wheels = [python_pins.artifact(file) for _, file in chosen]
-    lock = toml_write.dumps({
-        "lock-version": "1.0", "created-by": python_pins.CREATED_BY,
-        "packages": [
-            {"name": package.name, "version": str(package.version), "wheels": [
-                Inline(path=f"wheels/{file.filename}", hashes=Inline(sha256=file.sha256))
-            ]}
-            for (package, _), file in zip(chosen, wheels, strict=True)
-        ],
-    })
-    uv = f"{place.inputs}/uv"
     venv = f"{place.prefix}/venv"
     cache = f"{place.prefix}/.uv"
-    env = (
-        ("SOURCE_DATE_EPOCH", _EPOCH), ("UV_NO_INSTALLER_METADATA", "1"), ("UV_NO_PROGRESS", "1"),
-        ("UV_OFFLINE", "1"), ("UV_NO_CONFIG", "1"), ("UV_CACHE_DIR", cache), ("UV_PYTHON_DOWNLOADS", "never"),
-    )
+    env = (*_SETTINGS, ("UV_CACHE_DIR", cache))
     compiled = ("--compile-bytecode",) if place.kind == "image" else ()
     steps: tuple[Step, ...] = (
-        Run(argv=(uv, "venv", "--quiet", "--relocatable", "--no-project", "--python", python, venv), env=env),
-        Run(argv=(
-            uv, "pip", "sync", "--quiet", "--no-index", "--link-mode", "hardlink", "--preview-features", "pylock",
-            *compiled, "--allow-empty-requirements", "--python", venv, f"{place.inputs}/pylock.toml",
-        ), env=env),
+        Run(argv=(f"{place.inputs}/uv", *_VENV, "--python", python, venv), env=env),
+        Run(argv=(f"{place.inputs}/uv", *_SYNC, *compiled, "--python", venv, f"{place.inputs}/pylock.toml"), env=env),
         Run(argv=("rm", "-rf", cache)),
         PrependPath(name="PATH", directories=(f"{venv}/bin",)),
         SetEnv(name="VIRTUAL_ENV", value=venv),
@@ -70,12 +69,38 @@ def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progres
     if place.kind != "image":
         # Running a program must not write into the environment.
         steps += (SetEnv(name="PYTHONPYCACHEPREFIX", value=f"{place.cache}/bytecode"),)
+    wheels = [python_pins.artifact(file) for _, file in chosen]
     return Recipe(
-        name="python", title=f"Python {interpreter.version}, {len(chosen)} packages",
+        name="python",
+        title=f"Python {interpreter.version}, {len(chosen)} packages",
         inputs=(
-            Input(name="pylock.toml", source=lock),
-            Input(name="uv", source=files / program, executable=True),
-            *(Input(name=f"wheels/{file.filename}", source=file) for file in wheels),
+            Input(name="pylock.toml", source=_pylock([package for package, _ in chosen], wheels)),
+            _uv(python_pins.installer(pins, selection.target).artifact(), store),
+            *(Input(name=f"wheels/{wheel.filename}", source=wheel) for wheel in wheels),
         ),
-        steps=steps, notes=notes,
+        steps=steps,
+        notes=notes,
     )
+
+
+def _pylock(packages: Sequence[Package], wheels: Sequence[Artifact]) -> str:
+    """Return a pylock.toml of exactly these wheels, as they lie beside it."""
+    rows = [
+        {
+            "name": package.name,
+            "version": str(package.version),
+            "wheels": [Inline(path=f"wheels/{wheel.filename}", hashes=Inline(sha256=wheel.sha256))],
+        }
+        for package, wheel in zip(packages, wheels, strict=True)
+    ]
+    return toml_write.dumps({"lock-version": "1.0", "created-by": python_pins.CREATED_BY, "packages": rows})
+
+
+def _uv(artifact: Artifact, store: Store) -> Input:
+    """Return the program within the locked wheel of uv."""
+    tree, _ = store.unpacked(artifact, wheel.unpack, wheel.UNPACKED)
+    program = next((path for path in tree if path.endswith((".data/scripts/uv", ".data/scripts/uv.exe"))), None)
+    if program is None:
+        raise IntegrityError(f"{artifact.filename} holds no program", hint="Run `dsenv lock --upgrade`.")
+    path, entry = store.member(artifact, program, wheel.unpack, wheel.UNPACKED)
+    return Input(name="uv", source=path, sha256=entry.content, executable=True)

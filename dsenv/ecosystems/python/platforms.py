@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 _SYS_PLATFORM: Final = {"linux": "linux", "macos": "darwin", "windows": "win32"}
 _SYSTEM: Final = {"linux": "Linux", "macos": "Darwin", "windows": "Windows"}
 _MACHINE: Final = {
-    ("linux", "amd64"): "x86_64", ("linux", "arm64"): "aarch64", ("macos", "amd64"): "x86_64",
-    ("macos", "arm64"): "arm64", ("windows", "amd64"): "AMD64",
+    ("linux", "amd64"): "x86_64",
+    ("linux", "arm64"): "aarch64",
+    ("macos", "amd64"): "x86_64",
+    ("macos", "arm64"): "arm64",
+    ("windows", "amd64"): "AMD64",
 }
 _MAC_RELEASE: Final = (14, 0)  # the oldest macOS that a lock serves
 _OLDEST_GLIBC: Final = 5  # manylinux1, by PEP 600's numbering: glibc 2.5
@@ -86,11 +89,11 @@ def _platforms(target: Target, libc: str) -> Iterator[str]:
 
 
 def _linux_platforms(name: str, libc: str) -> Iterator[str]:
-    """Yield manylinux platforms from the newest that ``libc`` serves (PEP 600), with the old names in between."""
+    """Yield the bare platform, then manylinux from the newest that ``libc`` serves (PEP 600) with its old names."""
     legacy = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
     newest = int(libc.split(".")[1])
+    yield f"linux_{name}"
     for minor in range(newest, _OLDEST_GLIBC - 1, -1):
         yield f"manylinux_2_{minor}_{name}"
         if minor in legacy and (name == "x86_64" or minor == 17):  # noqa: PLR2004 - 2014 is the one for others
             yield f"{legacy[minor]}_{name}"
-    yield f"linux_{name}"

@@ -12,16 +12,31 @@ from dsenv.tools.wheel import Wheel
 from dsenv.tree import Entry, Tree
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dsenv.ecosystems.python.pins import Interpreter, Pins
     from dsenv.pins import Selection
     from dsenv.steps import Place
     from dsenv.store import Store
 
 _VENV_FILES: Final = (
-    ".gitignore", ".lock", "CACHEDIR.TAG", "lib64", "pyvenv.cfg", "bin/activate", "bin/activate.bat",
-    "bin/activate.csh", "bin/activate.fish",
-    "bin/activate.nu", "bin/activate.ps1", "bin/activate.xsh", "bin/activate_this.py",
-    "bin/deactivate.bat", "bin/pydoc.bat", "bin/python", "bin/python3",
+    ".gitignore",
+    ".lock",
+    "CACHEDIR.TAG",
+    "lib64",
+    "pyvenv.cfg",
+    "bin/activate",
+    "bin/activate.bat",
+    "bin/activate.csh",
+    "bin/activate.fish",
+    "bin/activate.nu",
+    "bin/activate.ps1",
+    "bin/activate.xsh",
+    "bin/activate_this.py",
+    "bin/deactivate.bat",
+    "bin/pydoc.bat",
+    "bin/python",
+    "bin/python3",
 )
 
 
@@ -61,23 +76,29 @@ def expectation(pins: Pins, selection: Selection, place: Place, store: Store) ->
         wheel = Wheel(store.read_checked(artifact), artifact.filename)
         owner = f"{package.name} {package.version}"
         generated[f"{packages}/{wheel.info}/RECORD"] = f"{owner}: rewritten by uv with what it installed"
-        generated.update({f"{venv}/bin/{name}": f"{owner}: entry point, written by uv" for name in wheel.scripts()})
+        generated.update(
+            {f"{venv}/bin/{name}": f"{owner}: entry point, written by uv" for name in wheel.entry_points()}
+        )
+        rewritten = wheel.python_scripts()
+        schemes = {
+            "purelib": packages,
+            "platlib": packages,
+            "scripts": f"{venv}/bin",
+            "data": venv,
+            "headers": f"{venv}/include/site/python{minor}/{package.name}",
+        }
         for path, sha256 in wheel.files().items():
-            where = _installed(path, wheel.data, venv, packages)
-            if where.startswith(f"{venv}/bin/"):
+            where = _installed(path, wheel.data, packages, schemes)
+            if path in rewritten:
                 generated[where] = f"{owner}: script, its first line rewritten by uv"
-            elif not sha256:
-                generated[where] = f"{owner}: listed in its RECORD without a hash"
             else:
                 tree[where] = Entry(kind="file", mode=-1, content=sha256, owner=owner)
-    return Expectation(tree=tree, generated=generated)
+    return Expectation(tree=tree, generated=generated, owned=(venv,))
 
 
-def _installed(path: str, data: str, venv: str, packages: str) -> str:
+def _installed(path: str, data: str, packages: str, schemes: Mapping[str, str]) -> str:
     """Return where an installer puts a wheel's file (PEP 427, "The .data directory")."""
     if not path.startswith(f"{data}/"):
         return f"{packages}/{path}"
     scheme, _, rest = path.removeprefix(f"{data}/").partition("/")
-    places = {"purelib": packages, "platlib": packages, "scripts": f"{venv}/bin", "data": venv,
-              "headers": f"{venv}/include/site"}
-    return f"{places.get(scheme, venv)}/{rest}"
+    return f"{schemes.get(scheme, schemes['data'])}/{rest}"

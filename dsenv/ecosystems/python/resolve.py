@@ -7,6 +7,7 @@ other tools bring theirs.
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -32,10 +33,18 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.python.spec import Spec
 
 _LOCK_VERSION: Final = Version("1.0")
+_NO_WHEEL: Final = "Bound it to a version that has one, or leave the target out."
 
 
 def needs(spec: Spec, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
-    """Return the interpreter's package, for the targets that have a distribution."""
+    """Return the interpreter's package, for the targets that have a distribution.
+
+    Raises:
+        ResolutionError: A distribution has another Python than the spec wants.
+
+    """
+    for offer in offers.values():
+        _own_python(spec, offer)
     return (Need(_package(spec), why="python"),) if offers else ()
 
 
@@ -48,21 +57,30 @@ def resolve(request: Request) -> Resolution:
     preferred = "" if request.upgrade or request.previous is None else _preferences(request.previous)
     request.progress.update("resolving the Python packages")
     with ThreadPoolExecutor(2) as pool, request.store.scratch("uv") as scratch:
-        installers = pool.submit(_installers, interpreters, scratch / "installer")
-        locked = _lock(spec, space, scratch / "project", preferred)
+        installers = pool.submit(_installers, interpreters, request.previous, scratch / "installer")
+        groups = {str(canonicalize_name(name)): spec.groups[name] for name in sorted(spec.groups)}
+        locked = _lock(spec, groups, space, scratch / "project", preferred)
+        for warning in locked.warnings:
+            request.progress.warn(warning)
         packages = tuple(_packages(locked, space, interpreters))
         pins = python_pins.Pins(
-            interpreters=interpreters, installers=installers.result(), engine=f"uv {locked.version}",
+            interpreters=interpreters,
+            installers=installers.result(),
+            engine=f"uv {locked.version}",
             lock=Pylock(
-                lock_version=_LOCK_VERSION, created_by=python_pins.CREATED_BY, packages=packages,
-                environments=[Marker(f"{platforms.clause(target)} and implementation_name == 'cpython'")
-                              for target in space.targets],
+                lock_version=_LOCK_VERSION,
+                created_by=python_pins.CREATED_BY,
+                packages=packages,
+                environments=[
+                    Marker(f"{platforms.clause(target)} and implementation_name == 'cpython'")
+                    for target in space.targets
+                ],
                 requires_python=SpecifierSet(space.requires_python),
-                dependency_groups=[canonicalize_name(name) for name in sorted(spec.groups)] or None,
+                dependency_groups=sorted(groups) or None,
             ),
         )
     pins.lock.validate()
-    _check_every_target(pins, request.platform.targets, tuple(sorted(spec.groups)))
+    _check_every_target(pins, request.platform.targets, tuple(sorted(groups)))
     return Resolution(pins=pins)
 
 
@@ -76,21 +94,30 @@ def _interpreters(spec: Spec, request: Request) -> tuple[Interpreter, ...]:
     for target in request.platform.targets:
         offer = request.offers.get(target)
         if offer is None:
-            version = spec.version if spec.version.count(".") == 2 else f"{spec.version}.0"  # noqa: PLR2004 - X.Y.Z
-            rows.append(python_pins.Interpreter(target=str(target), version=version))
+            lowest = spec.version if re.fullmatch(r"\d+\.\d+\.\d+", spec.version) else f"{spec.version}.0"
+            rows.append(python_pins.Interpreter(target=str(target), version=lowest))
             continue
-        name = _package(spec)
-        candidate = offer.candidate(name)
-        upstream = _upstream(candidate) if candidate else ""
-        if not candidate or (spec.version.count(".") == 2 and upstream != spec.version):  # noqa: PLR2004
-            has = f"its {name} is {upstream}" if candidate else f"it has {_others(offer)}"
-            raise ResolutionError(
-                f"{offer.label} has no Python {spec.version}: {has}",
-                hint="Change [python] version, or the base; other builds of Python are not supported yet.",
+        libc = python_pins.upstream(offer.candidate(python_pins.LIBC) or "")
+        rows.append(
+            python_pins.Interpreter(
+                target=str(target), version=_own_python(spec, offer), package=_package(spec), libc=libc
             )
-        libc = _upstream(offer.candidate("libc6") or "")
-        rows.append(python_pins.Interpreter(target=str(target), version=upstream, package=name, libc=libc))
+        )
     return tuple(rows)
+
+
+def _own_python(spec: Spec, offer: Offer) -> str:
+    """Return the version of a distribution's own Python, ``3.11.2``, if it is what the spec wants."""
+    name = _package(spec)
+    candidate = offer.candidate(name)
+    version = python_pins.upstream(candidate) if candidate else ""
+    if spec.version in {version, version.rpartition(".")[0]}:
+        return version
+    has = f"its {name} is {version}" if candidate else f"it has {_others(offer)}"
+    raise ResolutionError(
+        f"{offer.label} has no Python {spec.version}: {has}",
+        hint="Change [python] version, or the base; other builds of Python are not supported yet.",
+    )
 
 
 def _others(offer: Offer) -> str:
@@ -98,12 +125,7 @@ def _others(offer: Offer) -> str:
     return ", ".join(names) or "no python3 package"
 
 
-def _upstream(version: str) -> str:
-    """Return the upstream part of a Debian version: ``3.11.2`` of ``3.11.2-6+deb12u6``."""
-    return version.rpartition(":")[2].rpartition("-")[0].partition("+")[0].partition("~")[0]
-
-
-def _lock(spec: Spec, space: Space, directory: Path, preferred: str) -> uv.Locked:
+def _lock(spec: Spec, groups: Mapping[str, Sequence[str]], space: Space, directory: Path, preferred: str) -> uv.Locked:
     bounds = " and ".join(
         f"python_full_version {text[: -len(text.lstrip('<>='))]} '{text.lstrip('<>=')}'"
         for text in space.requires_python.split(",")
@@ -112,33 +134,34 @@ def _lock(spec: Spec, space: Space, directory: Path, preferred: str) -> uv.Locke
         f"{platforms.clause(target)} and implementation_name == 'cpython' and {bounds}" for target in space.targets
     ]
     settings: dict[str, Any] = {
-        "constraint-dependencies": list(spec.constraints), "override-dependencies": list(spec.overrides),
+        "constraint-dependencies": list(spec.constraints),
+        "override-dependencies": list(spec.overrides),
         "exclude-dependencies": list(spec.exclude),
-        "prerelease": "explicit" if spec.prereleases else "if-necessary-or-explicit",
     }
-    if spec.prereleases:
-        # uv takes pre-releases of what a first-party requirement names with a pre-release specifier
-        settings["constraint-dependencies"] += [f"{name}>=0.dev0" for name in spec.prereleases]
+    options = {"prerelease": "if-necessary", "prerelease-package": dict.fromkeys(spec.prereleases, "allow")}
     directory.mkdir()
     pyproject = uv.project(
-        requirements=spec.packages, groups=spec.groups, environments=environments,
+        requirements=spec.packages,
+        groups=groups,
+        environments=environments,
         settings={key: value for key, value in settings.items() if value},
     )
-    return uv.lock(directory, pyproject, preferred, sorted(spec.groups))
+    return uv.lock(directory, pyproject, options=options, preferred=preferred, groups=sorted(groups))
 
 
 def _preferences(previous: Pins) -> str:
-    return uv.preferences([
-        (package.name, str(package.version), package.index)
-        for package in previous.lock.packages if package.version and package.index
-    ])
+    return uv.preferences(
+        [
+            (package.name, str(package.version), package.index)
+            for package in previous.lock.packages
+            if package.version and package.index
+        ]
+    )
 
 
 def _packages(locked: uv.Locked, space: Space, interpreters: Sequence[Interpreter]) -> list[Package]:
     """Return the packages of uv's lock in PEP 751's words, for the declared targets only."""
-    accepted = {
-        tag for row in interpreters for tag in platforms.tags(Target.parse(row.target), row.version, row.libc)
-    }
+    accepted = {tag for row in interpreters for tag in platforms.tags(Target.parse(row.target), row.version, row.libc)}
     markers = _markers(locked, space)
     found = []
     for package in locked.lock.get("package", []):
@@ -147,13 +170,23 @@ def _packages(locked: uv.Locked, space: Space, interpreters: Sequence[Interprete
             continue
         marker = markers[key]
         wheels = [_wheel(wheel) for wheel in package.get("wheels", [])]
-        found.append(Package(
-            name=canonicalize_name(package["name"]), version=Version(package["version"]),
-            marker=Marker(marker) if marker else None,
-            dependencies=_dependencies(package) or None,
-            index=without_credentials(package["source"]["registry"]),
-            wheels=[wheel for wheel in wheels if _tags(wheel) & accepted],
-        ))
+        fitting = [wheel for wheel in wheels if _tags(wheel) & accepted]
+        if not fitting:
+            raise ResolutionError(
+                f"{package['name']} {package['version']} has no wheel for any of the targets",
+                cause="\n".join(wheel.filename for wheel in wheels) or "the index lists no wheel of it",
+                hint=_NO_WHEEL,
+            )
+        found.append(
+            Package(
+                name=canonicalize_name(package["name"]),
+                version=Version(package["version"]),
+                marker=Marker(marker) if marker else None,
+                dependencies=_dependencies(package) or None,
+                index=without_credentials(package["source"]["registry"]),
+                wheels=fitting,
+            )
+        )
     return sorted(found, key=lambda package: (package.name, str(package.version)))
 
 
@@ -166,9 +199,7 @@ def _markers(locked: uv.Locked, space: Space) -> dict[tuple[str, str], str]:
             places = space.where(package.get("marker", ""))
             where.setdefault(key, {})[group] = where.get(key, {}).get(group, frozenset()) | places
     return {
-        key: space.marker(
-            groups.get("", frozenset()), {canonicalize_name(name): places for name, places in groups.items() if name}
-        )
+        key: space.marker(groups.get("", frozenset()), {name: places for name, places in groups.items() if name})
         for key, groups in where.items()
         if any(groups.values())
     }
@@ -189,11 +220,18 @@ def _wheel(row: Mapping[str, Any]) -> PackageWheel:
             f"{row.get('path', 'a wheel')} lies in a local directory, which no other machine has",
             hint="Leave find-links out of uv's configuration.",
         )
+    algorithm, _, value = row.get("hash", "").partition(":")
+    if algorithm != "sha256":
+        raise ResolutionError(
+            f"the Python index gives no sha256 for {without_credentials(row['url'])}",
+            hint="Take the package from an index that lists sha256 hashes.",
+        )
     uploaded = row.get("upload-time")
     return PackageWheel(
-        url=without_credentials(row["url"]), size=row.get("size"),
+        url=without_credentials(row["url"]),
+        size=row.get("size"),
         upload_time=datetime.fromisoformat(uploaded).replace(microsecond=0) if uploaded else None,
-        hashes=dict([row["hash"].split(":", 1)]),
+        hashes={algorithm: value},
     )
 
 
@@ -206,39 +244,54 @@ def _tags(wheel: PackageWheel) -> set[Any]:
         return set()
 
 
-def _installers(interpreters: Sequence[Interpreter], directory: Path) -> tuple[Installer, ...]:
+def _installers(interpreters: Sequence[Interpreter], previous: Pins | None, directory: Path) -> tuple[Installer, ...]:
     """Return the wheel of this very uv for each target, as the index lists it."""
     version = uv.version()
     targets = [Target.parse(row.target) for row in interpreters]
+    if previous and [(row.target, row.version) for row in previous.installers] == [(str(t), version) for t in targets]:
+        return previous.installers
     directory.mkdir()
     pyproject = uv.project(
-        requirements=[f"uv=={version}"], groups={}, environments=[platforms.clause(target) for target in targets],
+        requirements=[f"uv=={version}"],
+        groups={},
+        environments=[platforms.clause(target) for target in targets],
         settings={},
     )
-    locked = uv.lock(directory, pyproject, "", ())
-    wheels = [_wheel(wheel) for package in locked.lock["package"] if package["name"] == "uv"
-              for wheel in package["wheels"]]
+    locked = uv.lock(directory, pyproject)
+    wheels = [
+        _wheel(wheel) for package in locked.lock["package"] if package["name"] == "uv" for wheel in package["wheels"]
+    ]
     rows = []
     for row, target in zip(interpreters, targets, strict=True):
         ranks = {tag: rank for rank, tag in enumerate(platforms.tags(target, row.version, row.libc))}
-        fitting = [(min(ranks[tag] for tag in _tags(wheel) if tag in ranks), wheel)
-                   for wheel in wheels if _tags(wheel) & ranks.keys()]
+        fitting = [
+            (min(ranks[tag] for tag in _tags(wheel) if tag in ranks), wheel)
+            for wheel in wheels
+            if _tags(wheel) & ranks.keys()
+        ]
         if not fitting:
             raise ResolutionError(f"the Python index has no wheel of uv {version} for {target}")
         best = python_pins.artifact(min(fitting, key=lambda pair: pair[0])[1])
-        rows.append(python_pins.Installer(
-            target=str(target), version=version, filename=best.filename, sha256=best.sha256, size=best.size or 0,
-            url=best.urls[0],
-        ))
+        rows.append(
+            python_pins.Installer(
+                target=str(target),
+                version=version,
+                filename=best.filename,
+                sha256=best.sha256,
+                size=best.size,
+                url=best.urls[0],
+            )
+        )
     return tuple(rows)
 
 
 def _check_every_target(pins: Pins, targets: Sequence[Target], groups: tuple[str, ...]) -> None:
     for target in targets:
         try:
-            pins.select(Selection(target=target, groups=tuple(canonicalize_name(name) for name in groups)))
+            pins.select(Selection(target=target, groups=groups))
         except LockFormatError as error:
             raise ResolutionError(
-                f"a Python package has no wheel for {target}", cause=error.cause or error.sentence,
-                hint="Bound it to a version that has one, or leave the target out.",
+                f"a Python package has no wheel for {target}",
+                cause=error.cause or error.sentence,
+                hint=_NO_WHEEL,
             ) from error

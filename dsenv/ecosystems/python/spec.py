@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import re
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from dsenv.ecosystem import Platform, Table
 
-_FUTURE = {
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
+_FUTURE: Final = {
     "source": "requirements from other files are not supported yet: list them in `packages`",
     "build": "building from source is not supported yet: only wheels are locked",
     "conflicts": "groups that are solved apart are not supported yet",
@@ -37,9 +39,26 @@ def _check_requirement(text: str) -> str:
     return text
 
 
+def _check_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        msg = "expected a name of letters and digits, joined by `.`, `_` or `-`"
+        raise ValueError(msg)
+    return text
+
+
+def _check_groups(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    seen: dict[str, str] = {}
+    for name in groups:
+        other = seen.setdefault(canonicalize_name(name), name)
+        if other != name:
+            msg = f"`{other}` and `{name}` are one name to Python's tools: expected one group"
+            raise ValueError(msg)
+    return groups
+
+
 PythonRequirement = Annotated[str, AfterValidator(_check_requirement)]
-PythonName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
-GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+PythonName = Annotated[str, AfterValidator(_check_name)]
+Groups = Annotated[dict[PythonName, Array[PythonRequirement]], AfterValidator(_check_groups)]
 
 
 class Index(Model):
@@ -53,13 +72,13 @@ class Index(Model):
 class Spec(Model):
     """``[python]``: the interpreter's version and packages of the Python index."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^3\.\d+(\.\d+)?$")] = Field(
-        description="The interpreter: `3.11`, or `3.11.2` to insist on the patch."
+    version: Annotated[str, StringConstraints(pattern=r"^3\.[0-9]+(\.[0-9]+)?$")] = Field(
+        description="`3.11`, or `3.11.2` to insist on the patch: the interpreter."
     )
     packages: Array[PythonRequirement] = Field(
         default=(), description="Requirements as PEP 508 writes them: `pandas>=2.2`."
     )
-    groups: dict[GroupName, Array[PythonRequirement]] = Field(
+    groups: Groups = Field(
         default={}, description="Requirements that are installed only when their group is asked for."
     )
     resolver: Literal["uv", "pip-tools"] = Field(default="uv", description="The engine that finds the pins.")
@@ -69,19 +88,13 @@ class Spec(Model):
     overrides: Array[PythonRequirement] = Field(
         default=(), description="Requirements that replace what packages ask for themselves."
     )
-    exclude: Array[PythonName] = Field(
-        default=(), description="Packages to leave out, whoever asks for them."
-    )
-    prereleases: Array[PythonName] = Field(
-        default=(), description="Packages of which a pre-release may be taken."
-    )
+    exclude: Array[PythonName] = Field(default=(), description="Packages to leave out, whoever asks for them.")
+    prereleases: Array[PythonName] = Field(default=(), description="Packages of which a pre-release may be taken.")
     source: Text | None = Field(default=None, alias="from", description="A file whose requirements are taken over.")
     build: Literal["never"] | Array[PythonName] = Field(
         default="never", description="Packages that may be built from source."
     )
-    conflicts: Array[Array[GroupName]] = Field(
-        default=(), description="Sets of groups that are solved apart."
-    )
+    conflicts: Array[Array[PythonName]] = Field(default=(), description="Sets of groups that are solved apart.")
     indexes: Array[Index] = Field(
         default=(), description="Package indexes, each with the packages that come from it alone."
     )
@@ -106,7 +119,7 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "resolver": spec.resolver,
         "targets": sorted(str(target) for target in platform.targets),
         "packages": _sorted(spec.packages),
-        "groups": {name: _sorted(spec.groups[name]) for name in sorted(spec.groups)},
+        "groups": {canonicalize_name(name): _sorted(spec.groups[name]) for name in sorted(spec.groups)},
         "constraints": _sorted(spec.constraints),
         "overrides": _sorted(spec.overrides),
         "exclude": sorted(canonicalize_name(name) for name in spec.exclude),
