@@ -1,15 +1,31 @@
 """R and its packages."""
 
 from dsenv.ecosystems.r.install import recipe
-from dsenv.ecosystems.r.pins import artifacts, canonical, identity, owns, read, write
+from dsenv.ecosystems.r.pins import artifacts, canonical, check, identity, owns, read, write
 from dsenv.ecosystems.r.probe import expectation
 from dsenv.ecosystems.r.resolve import needs, resolve
 from dsenv.ecosystems.r.spec import Spec, inputs, unsupported
 
 name = "r"
 title = "R"
+files = ()
 
 __all__ = [
-    "Spec", "artifacts", "canonical", "expectation", "identity", "inputs", "name", "needs", "owns", "read", "recipe",
-    "resolve", "title", "unsupported", "write",
+    "Spec",
+    "artifacts",
+    "canonical",
+    "check",
+    "expectation",
+    "files",
+    "identity",
+    "inputs",
+    "name",
+    "needs",
+    "owns",
+    "read",
+    "recipe",
+    "resolve",
+    "title",
+    "unsupported",
+    "write",
 ]

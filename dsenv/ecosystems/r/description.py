@@ -15,7 +15,16 @@ PATH: Final = re.compile(r"usr/lib/R/(?:site-library|library)/[A-Za-z0-9.]+/DESC
 """Where a Debian package has the DESCRIPTION of its R package."""
 
 _HASHED: Final = (  # renv 1.x, R/hash.R: what its record hash covers, for packages of a repository
-    "Author", "Depends", "Description", "Imports", "LinkingTo", "Maintainer", "Package", "Suggests", "Title", "Version",
+    "Author",
+    "Depends",
+    "Description",
+    "Imports",
+    "LinkingTo",
+    "Maintainer",
+    "Package",
+    "Suggests",
+    "Title",
+    "Version",
 )
 
 

@@ -12,12 +12,15 @@ from pydantic import StringConstraints, ValidationError
 
 from dsenv.ecosystem import LockFiles, Table
 from dsenv.ecosystems.r import renv
+from dsenv.ecosystems.r.versions import is_version_of
 from dsenv.errors import LockFormatError
 from dsenv.formats.toml_write import Inline, spread
 from dsenv.model import Array, Model, Sha256Text, Text, describe
 
 if TYPE_CHECKING:
-    from dsenv.pins import Artifact, Selection
+    from collections.abc import Mapping
+
+    from dsenv.pins import Artifact, Provided, Selection, Target
     from dsenv.steps import Place
 
 RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]$")]
@@ -61,13 +64,37 @@ def read(lock: LockFiles) -> tuple[Pins, Table]:
         raise LockFormatError("the R part of dsenv.lock is damaged", cause=describe(error)) from error
 
 
+def check(pins: Pins, provided: Mapping[Target, Mapping[str, Provided]]) -> None:
+    """Hold R and each of its packages against the system packages that they are; raise ``LockFormatError``."""
+    for target, rows in provided.items():
+        version = rows[pins.package].version if pins.package in rows else "none"
+        if not is_version_of(version, pins.version):
+            raise LockFormatError(
+                f"dsenv.lock has R {pins.version} for {target}, and {pins.package} {version} among its system packages"
+            )
+    held = {(str(target), row.name): row.artifact.sha256 for target, rows in provided.items() for row in rows.values()}
+    for package in pins.packages:
+        for name, artifact in package.artifacts.items():
+            if held.get((name, artifact.package)) != artifact.sha256:
+                raise LockFormatError(
+                    f"dsenv.lock has R package {package.name} for {name} with another sha256 than its system package "
+                    f"{artifact.package}"
+                )
+
+
 def write(pins: Pins, inputs: Table) -> LockFiles:
     """Return the pins as lock files, with the export for renv."""
+    records = [
+        renv.Record(name=row.name, version=row.version, requires=row.requires, hash=row.renv_hash)
+        for row in pins.packages
+    ]
     table: Table = {
-        "version": pins.version, "package": pins.package, "inputs": spread(inputs),
+        "version": pins.version,
+        "package": pins.package,
+        "inputs": spread(inputs),
         "packages": [_row(package) for package in pins.packages],
     }
-    return LockFiles(table=table, exports={renv.FILE: renv.export(pins)})
+    return LockFiles(table=table, exports={renv.FILE: renv.export(pins.version, records)})
 
 
 def owns(filename: str, text: str) -> bool:
@@ -89,10 +116,14 @@ def artifacts(pins: Pins, selection: Selection, place: Place) -> tuple[Artifact,
 def identity(pins: Pins, selection: Selection) -> object:
     """Return what the environment id covers."""
     target = str(selection.target)
-    return {"version": pins.version, "packages": [
-        [package.name, package.version, package.artifacts[target].sha256]
-        for package in pins.packages if target in package.artifacts
-    ]}
+    return {
+        "version": pins.version,
+        "packages": [
+            [package.name, package.version, package.artifacts[target].sha256]
+            for package in pins.packages
+            if target in package.artifacts
+        ],
+    }
 
 
 def _row(package: Package) -> dict[str, Any]:

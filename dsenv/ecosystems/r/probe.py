@@ -1,8 +1,8 @@
-"""What is there now of R: nothing that the install steps and the system packages do not already say."""
+"""What is there now of R: its files come with the system packages, and no others may lie in its libraries."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Expectation
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from dsenv.steps import Place
     from dsenv.store import Store
 
+_LIBRARIES: Final = ("usr/lib/R/site-library", "usr/lib/R/library", "usr/local/lib/R/site-library")
+
 
 def expectation(pins: Pins, selection: Selection, place: Place, store: Store) -> Expectation:
-    """Return nothing: R's files come with the system packages, and its own steps write by themselves."""
-    del pins, selection, place, store
-    return Expectation()
+    """Return the libraries of an image; in a project every directory is owned anyway."""
+    del pins, selection, store
+    return Expectation(owned=_LIBRARIES if place.kind == "image" else ())

@@ -8,28 +8,48 @@ digest of its own records.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dsenv.pins import digest
 
 if TYPE_CHECKING:
-    from dsenv.ecosystems.r.pins import Pins
+    from collections.abc import Iterable
 
 FILE: Final = "renv.lock"
 _MARK: Final = "Dsenv"
 
 
-def export(pins: Pins) -> str:
-    """Return the text of a renv.lock."""
-    records = {package.name: {
-        "Package": package.name,
-        "Version": package.version,
-        "Source": "Repository",
-        "Repository": "CRAN",
-        "Requirements": list(package.requires),
-        "Hash": package.renv_hash,
-    } for package in pins.packages}
-    document = _document(pins.version, records)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What renv wants to know of a package."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]  # names, R and its own packages included
+    hash: str  # renv's own, of the package's DESCRIPTION
+
+
+def export(version: str, packages: Iterable[Record]) -> str:
+    """Return the text of a renv.lock.
+
+    Args:
+        version: R's: ``4.2.2``.
+        packages: Sorted by name.
+
+    """
+    records = {
+        package.name: {
+            "Package": package.name,
+            "Version": package.version,
+            "Source": "Repository",
+            "Repository": "CRAN",
+            "Requirements": list(package.requires),
+            "Hash": package.hash,
+        }
+        for package in packages
+    }
+    document = _document(version, records)
     return json.dumps({**document, _MARK: {"Records": digest(document)}}, indent=2) + "\n"
 
 

@@ -30,12 +30,22 @@ def _check_entry(value: Any) -> Any:
     return value
 
 
+_WITH_R: Final = frozenset(  # R's own: no repository has them
+    (
+        *("base", "compiler", "datasets", "grDevices", "graphics", "grid", "methods"),
+        *("parallel", "splines", "stats", "stats4", "tcltk", "tools", "utils"),
+    )
+)
+
+
 def _check_text(text: str) -> str:
     printable(text)
     if _OTHER_SOURCE.fullmatch(text):
         msg = "packages from Bioconductor, GitHub or a path are not supported yet"
         raise ValueError(msg)
-    parse_request(text)
+    if parse_request(text).name in _WITH_R:
+        msg = "this package is a part of R itself: leave it out"
+        raise ValueError(msg)
     return text
 
 
@@ -45,8 +55,8 @@ RRequest = Annotated[str, BeforeValidator(_check_entry), AfterValidator(_check_t
 class Spec(Model):
     """``[r]``: R's version and packages."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+(\.\d+)?$")] = Field(
-        description="R itself: `4.2`, or `4.2.2` to insist on the patch."
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?$")] = Field(
+        description="`4.2`, or `4.2.2` to insist on the patch: R itself."
     )
     packages: Array[RRequest] = Field(
         default=(), description="Names of R packages with optional bounds: `ggplot2>=3.4`."
@@ -93,7 +103,8 @@ def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | in
     """Return what is asked for and cannot be done yet."""
     faults: list[tuple[tuple[str | int, ...], str]] = []
     if spec.repositories != ("apt",):
-        faults.append((("repositories",), 'only `["apt"]`, the distribution\'s built R packages, is supported yet'))
+        sentence = 'so far only the distribution\'s built R packages are supported: write `repositories = ["apt"]`'
+        faults.append((("repositories",), sentence))
     if spec.groups:
         faults.append((("groups",), "groups of R packages are not supported yet"))
     others = [str(target) for target in platform.targets if target.os != "linux"]

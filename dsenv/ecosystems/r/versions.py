@@ -12,8 +12,18 @@ import re
 from typing import Final
 
 _OPERATORS: Final = {
-    ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
 }
+
+
+def is_version_of(debian: str, version: str) -> bool:
+    """Say whether Debian's version of R is R ``version``: ``4.2.2.20221110-2`` is 4.2.2, and 4.2 as well."""
+    return bool(re.match(rf"(?:[0-9]+:)?{re.escape(version)}(?:[.+~-]|$)", debian))
 
 
 @functools.total_ordering
