@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints, ValidationError, create_model
 
 from dsenv.ecosystem import Platform
-from dsenv.ecosystems import ECOSYSTEMS
+from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 from dsenv.ecosystems.system.spec import parse_base
 from dsenv.errors import SpecError, WrongUseError
 from dsenv.formats.toml_lines import key_lines
@@ -28,9 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from pydantic.fields import FieldInfo
+
     from dsenv.formats.toml_lines import Path as KeyPath
 
 FILE: Final = "dsenv.toml"
+_ZONE: Final = "[A-Za-z0-9][A-Za-z0-9_+-]*"
+_WORDS: Final = {
+    "date_type": "expected a date such as 2026-11-20",
+    "dict_type": "expected a table",
+    "greater_than_equal": "the number is too small",
+    "int_type": "expected a whole number",
+    "less_than_equal": "the number is too large",
+    "list_type": "expected an array",
+    "model_type": "expected a table",
+    "string_type": "expected a text in quotes",
+    "too_short": "expected at least one",
+    "tuple_type": "expected an array",
+}
 _LATER: Final = {
     "tools": "single binaries are not supported yet",
     "workspace": "workspaces are not supported yet",
@@ -55,7 +70,7 @@ class Project(Model):
     """``[project]``: what the whole is called."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)] = Field(
-        description="Lower-case letters and digits, joined by single `.`, `_` or `-`; the image is called so, too."
+        description="Lower-case letters and digits, joined by single `.`, `_` or `-`."
     )
     as_of: date | None = Field(default=None, description="Every index as it stood at the end of that day, UTC.")
     after_as_of: Array[Text] = Field(
@@ -73,9 +88,9 @@ class PlatformSpec(Model):
         min_length=1, description="The kinds of machine: " + ", ".join(f"`{name}`" for name in TARGETS)
     )
     locale: Annotated[str, StringConstraints(pattern=r"^(C\.UTF-8|C|POSIX)$")] = Field(
-        default="C.UTF-8", description="Sorting and number formats depend on it: `C.UTF-8`, `C` or `POSIX`."
+        default="C.UTF-8", description="`C.UTF-8`, `C` or `POSIX`: sorting and number formats depend on it."
     )
-    timezone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")] = Field(
+    timezone: Annotated[str, StringConstraints(pattern=rf"^{_ZONE}(/{_ZONE})*$")] = Field(
         default="UTC", description="A name of the time zone database: `Europe/Berlin`."
     )
 
@@ -97,8 +112,12 @@ _PARTS: Any = {
     for ecosystem in ECOSYSTEMS
 }
 Document: type[BaseModel] = create_model(
-    "Document", __base__=Model, __doc__="What a data-science project needs: the file `dsenv.toml`.",
-    project=(Project, Field()), platform=(PlatformSpec, Field()), image=(ImageSpec, Field(default=ImageSpec())),
+    "Document",
+    __base__=Model,
+    __doc__="What a data-science project needs: the file `dsenv.toml`.",
+    project=(Project, Field()),
+    platform=(PlatformSpec, Field()),
+    image=(ImageSpec, Field(default=ImageSpec())),
     **_PARTS,
 )
 
@@ -110,7 +129,7 @@ class Spec:
     project: Project
     platform: Platform
     image: ImageSpec
-    parts: Mapping[str, Any]  # an ecosystem's name -> its own model; every ecosystem, asked for or not
+    parts: Mapping[str, Any]  # by ecosystem: its own model, or None when it is not asked for
 
 
 def load(path: Path) -> Spec:
@@ -128,7 +147,7 @@ def load(path: Path) -> Spec:
             f"there is no {path.name} in {path.parent.resolve()}", hint="Write one with `dsenv init`."
         ) from error
     try:
-        return parse(content.decode("utf-8"), path.name)
+        return parse(content.decode("utf-8-sig"), path.name)  # editors on Windows begin a file with a mark
     except UnicodeDecodeError as error:
         raise SpecError(f"{path.name} is not UTF-8 text", cause=str(error)) from error
 
@@ -137,8 +156,10 @@ def parse(text: str, filename: str = FILE) -> Spec:
     """Read a spec from its text; raise ``SpecError`` with every fault."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{filename} is not valid TOML", cause=f"{filename}: {error}") from error
+    except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
+        match = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", str(error))
+        cause = f"{filename}:{match[2]}: {match[1]}" if match else f"{filename}: {error}"
+        raise SpecError(f"{filename} is not valid TOML", cause=cause) from error
     lines = key_lines(text)
     faults: list[Fault] = [Fault((name,), _LATER[name]) for name in _LATER if name in raw]
     document = None
@@ -146,13 +167,10 @@ def parse(text: str, filename: str = FILE) -> Spec:
         document = Document.model_validate({key: value for key, value in raw.items() if key not in _LATER})
     except ValidationError as error:
         faults.extend(_fault(finding, raw) for finding in error.errors())
-    targets = raw.get("platform", {}).get("targets") if isinstance(raw.get("platform"), dict) else None
-    faults.extend(_target_faults(targets))
+    faults.extend(_target_faults(raw))
+    faults.extend(_unsupported(raw, faults))
     if document is not None and not faults:
-        spec = _spec(document)
-        faults.extend(_unsupported(spec))
-        if not faults:
-            return spec
+        return _spec(document)
     listed = sorted({fault.at(lines): None for fault in faults})
     raise SpecError(
         f"{filename} has {len(listed)} fault{'s' if len(listed) > 1 else ''}",
@@ -185,34 +203,54 @@ class Fault:
 
 def _spec(document: Any) -> Spec:
     platform = document.platform
+    parts = {ecosystem.name: getattr(document, ecosystem.name) for ecosystem in ECOSYSTEMS}
+    parts[FOUNDATION.name] = parts[FOUNDATION.name] or FOUNDATION.Spec()  # everything stands on it, asked for or not
     return Spec(
         project=document.project,
         platform=Platform(
-            base=platform.base, targets=tuple(sorted({Target.parse(text) for text in platform.targets})),
-            locale=platform.locale, timezone=platform.timezone,
+            base=platform.base,
+            targets=tuple(sorted({Target.parse(text) for text in platform.targets})),
+            locale=platform.locale,
+            timezone=platform.timezone,
         ),
         image=document.image,
-        parts={ecosystem.name: getattr(document, ecosystem.name) for ecosystem in ECOSYSTEMS},
+        parts=parts,
     )
 
 
-def _unsupported(spec: Spec) -> Iterable[Fault]:
-    if spec.project.as_of:
-        yield Fault(("project", "as-of"), "dates are not supported yet")
-    if spec.project.after_as_of:
-        yield Fault(("project", "after-as-of"), "dates are not supported yet")
+def _unsupported(raw: Mapping[str, Any], faults: Iterable[Fault]) -> list[Fault]:
+    """Return what is understood and cannot be done yet, read from the keys that have no fault."""
+    right = {key: value for key, value in _table(raw, "project").items() if key in {"as-of", "after-as-of"}}
+    found = [Fault(("project", key), "dates are not supported yet") for key in right]
+    targets = tuple(Target.parse(text) for text in _targets(raw) if text in TARGETS)
+    platform = Platform(base="", targets=targets, locale="", timezone="")
+    wrong = {fault.path[:2] for fault in faults}
     for ecosystem in ECOSYSTEMS:
-        part = spec.parts[ecosystem.name]
-        if part is not None:
-            for path, text in ecosystem.unsupported(part, spec.platform):
-                yield Fault((ecosystem.name, *path), text)
+        table = _table(raw, ecosystem.name)
+        right = {key: value for key, value in table.items() if (ecosystem.name, key) not in wrong}
+        try:
+            part = ecosystem.Spec.model_validate(right)
+        except ValidationError:
+            continue
+        found.extend(Fault((ecosystem.name, *path), text) for path, text in ecosystem.unsupported(part, platform))
+    return found
 
 
-def _target_faults(targets: object) -> Iterable[Fault]:
-    for index, text in enumerate(targets if isinstance(targets, list) else ()):
+def _target_faults(raw: Mapping[str, Any]) -> Iterable[Fault]:
+    for index, text in enumerate(_targets(raw)):
         if isinstance(text, str) and text not in TARGETS:
-            clause = f"{text!r} is no target{_near(text, TARGETS)}; expected one of {', '.join(TARGETS)}"
+            clause = f"{text!r}: expected one of {', '.join(TARGETS)}{_near(text, TARGETS)}"
             yield Fault(("platform", "targets", index), clause)
+
+
+def _targets(raw: Mapping[str, Any]) -> list[Any]:
+    targets = _table(raw, "platform").get("targets")
+    return targets if isinstance(targets, list) else []
+
+
+def _table(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = raw.get(name)
+    return table if isinstance(table, dict) else {}
 
 
 def _fault(finding: Any, raw: Mapping[str, Any]) -> Fault:
@@ -223,9 +261,11 @@ def _fault(finding: Any, raw: Mapping[str, Any]) -> Fault:
     if kind == "missing":
         return Fault(path, "this key is required")
     given = finding["input"]
-    message = finding["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
-        message = f"it does not match {finding['ctx']['pattern']}"
+        described = _description(path).rstrip(".")
+        message = f"expected {described[:1].lower()}{described[1:]}"
+    else:
+        message = _WORDS.get(kind) or finding["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     shown = repr(given) if isinstance(given, str | int | float | bool) else ""
     return Fault(path, f"{shown}: {message}" if shown else message)
@@ -249,16 +289,31 @@ def _real_path(loc: tuple[str | int, ...], raw: Any) -> KeyPath:
 
 
 def _known_keys(path: KeyPath) -> list[str]:
-    model: Any = Document
+    """Return the keys that a table may have."""
+    model = _model(path)
+    return [value.alias or hyphenated(key) for key, value in model.model_fields.items()] if model else []
+
+
+def _description(path: KeyPath) -> str:
+    """Return what the model says of a key, for a person."""
+    keys = [part for part in path if isinstance(part, str)]
+    model = _model(tuple(keys[:-1]))
+    field = _field(model, keys[-1]) if model else None
+    return (field.description if field else None) or "another form"
+
+
+def _model(path: KeyPath) -> type[BaseModel] | None:
+    """Return the model of the table at ``path``."""
+    model: type[BaseModel] | None = Document
     for part in path:
-        if isinstance(part, int):
-            continue
-        field = next((value for key, value in model.model_fields.items() if (value.alias or key) == part), None)
-        models = list(_models(field.annotation)) if field else []
-        if not models:
-            return []
-        model = models[0]
-    return [value.alias or hyphenated(key) for key, value in model.model_fields.items()]
+        if isinstance(part, str) and model:
+            field = _field(model, part)
+            model = next(iter(_models(field.annotation)), None) if field else None
+    return model
+
+
+def _field(model: type[BaseModel], key: str) -> FieldInfo | None:
+    return next((value for name, value in model.model_fields.items() if (value.alias or hyphenated(name)) == key), None)
 
 
 def _models(annotation: Any) -> Iterable[type[BaseModel]]:
