@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
+from dsenv.errors import WrongUseError, writing
 from dsenv.operations.selection import select
 from dsenv.outputs import image
 from dsenv.tools import engine as engines
@@ -36,8 +38,15 @@ class DockerResult:
 
 
 def docker(
-    project: Project, spec: Spec, store: Store, progress: Progress, target: Target, *, groups: Sequence[str] = (),
-    build: bool = True, frozen: bool = False,
+    project: Project,
+    spec: Spec,
+    store: Store,
+    progress: Progress,
+    target: Target,
+    *,
+    groups: Sequence[str] = (),
+    build: bool = True,
+    frozen: bool = False,
 ) -> DockerResult:
     """Make an image of the locked environment.
 
@@ -52,27 +61,32 @@ def docker(
         frozen: Write nothing into the lock, not even a digest that was not known before.
 
     """
-    engine = engines.connect() if build else None
     held = locks.read(project.directory)
     locks.check_fresh(spec, held)
     selected = select(held, target, groups)
-    with project.busy(progress):
+    for name in spec.image.copy_:
+        image.check_copy(project.directory, name)  # before minutes of work
+    with engines.connect() if build else nullcontext() as engine, project.busy(progress):
+        if engine and engine.architecture != target.architecture:
+            raise WrongUseError(
+                f"the engine builds for linux-{engine.architecture}, not for {target}",
+                hint="Write the context with --no-build, and build it where the engine is of that kind.",
+            )
         store.fetch(selected.artifacts(image.PLACE), progress)
         recipes = selected.recipes(image.PLACE, store, progress)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
-        about = _about(project, spec, replace(selected, locks=held), recipes)
+        wanted = about(project, spec, replace(selected, locks=held), recipes)
         progress.update("writing the context")
         context = project.home / "image"
         tree.remove(context)
         context.mkdir()
-        image.write_context(context, recipes, about, project.directory, store)
+        with writing(context):
+            image.write_context(context, recipes, wanted, project.directory, store)
         tag = image.tag(spec.project.name, selected.id)
         built = ""
         if engine:
-            built = engine.build(context, tag=tag, labels=about.labels(), on_line=progress.say)
-    return DockerResult(
-        context=context, tag=tag, environment_id=selected.id, image_id=built, learned=learned
-    )
+            built = engine.build(context, tag=tag, labels=wanted.labels(), on_line=progress.say)
+    return DockerResult(context=context, tag=tag, environment_id=selected.id, image_id=built, learned=learned)
 
 
 def _learn(project: Project, held: Locks, selected: Selected, recipes: Sequence[Recipe]) -> tuple[Locks, bool]:
@@ -88,10 +102,17 @@ def _learn(project: Project, held: Locks, selected: Selected, recipes: Sequence[
     return wiser, True
 
 
-def _about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Recipe]) -> image.About:
+def about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Recipe]) -> image.About:
+    """Return what an image is called and what it holds beyond the environment."""
     files, _ = locks.render(selected.locks)
     return image.About(
-        name=spec.project.name, id=selected.id, digest=selected.locks.digest(), base=spec.platform.base,
-        epoch=max(recipe.epoch for recipe in recipes), command=spec.image.command, ports=spec.image.ports,
-        copy=spec.image.copy_, locks={**files, project.spec.name: project.spec.read_text("utf-8")},
+        name=spec.project.name,
+        id=selected.id,
+        digest=selected.locks.digest(),
+        base=spec.platform.base,
+        epoch=max(recipe.epoch for recipe in recipes),
+        command=spec.image.command,
+        ports=spec.image.ports,
+        copy=spec.image.copy_,
+        locks={**files, project.spec.name: project.spec.read_text("utf-8")},
     )

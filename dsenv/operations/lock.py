@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dsenv import locks
 from dsenv.ecosystem import Request
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
-from dsenv.errors import StaleLockError
+from dsenv.errors import DownloadError, StaleLockError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,16 +49,29 @@ def lock(
 
     """
     previous = locks.read_previous(project.directory)
-    if previous and not upgrade and not locks.differences(spec, previous):
-        return LockResult(locks=previous, digest=previous.digest(), was_fresh=True)
+    if fresh := _fresh(spec, previous, upgrade=upgrade):
+        return fresh
     if locked:
         if previous:
             locks.check_fresh(spec, previous)
         raise StaleLockError("the lock would have to change, and --locked forbids it", hint="Run `dsenv lock`.")
+    if store.offline:
+        raise DownloadError(
+            "the lock has to be resolved, and --offline forbids to ask", hint="Run it without --offline."
+        )
     with project.busy(progress):
+        previous = locks.read_previous(project.directory)
+        if fresh := _fresh(spec, previous, upgrade=upgrade):
+            return fresh  # another dsenv has written it meanwhile
         found = _carry_over(_resolve(project, spec, store, progress, previous, upgrade=upgrade), previous)
         changed, foreign = locks.write(project.directory, found)
     return LockResult(locks=found, digest=found.digest(), changed=tuple(changed), foreign=tuple(foreign))
+
+
+def _fresh(spec: Spec, previous: Locks | None, *, upgrade: bool) -> LockResult | None:
+    if previous is None or upgrade or locks.differences(spec, previous):
+        return None
+    return LockResult(locks=previous, digest=previous.digest(), was_fresh=True)
 
 
 def _resolve(
@@ -74,17 +87,27 @@ def _resolve(
         resolutions = _side_by_side(
             asked, spec, store, progress, previous, offers, (*needs, *sorted(revealed)), upgrade=upgrade
         )
-    return locks.Locks(targets=spec.platform.targets, parts={
-        row.name: locks.Part(
-            pins=resolutions[row.name].pins, inputs=row.inputs(spec.parts[row.name], spec.platform)
-        )
-        for row in asked
-    })
+    return locks.Locks(
+        targets=spec.platform.targets,
+        parts={
+            row.name: locks.Part(
+                pins=resolutions[row.name].pins, inputs=row.inputs(spec.parts[row.name], spec.platform)
+            )
+            for row in asked
+        },
+    )
 
 
 def _side_by_side(
-    asked: list[Ecosystem], spec: Spec, store: Store, progress: Progress, previous: Locks | None,
-    offers: Mapping[Target, Offer], needs: tuple[Need, ...], *, upgrade: bool,
+    asked: list[Ecosystem],
+    spec: Spec,
+    store: Store,
+    progress: Progress,
+    previous: Locks | None,
+    offers: Mapping[Target, Offer],
+    needs: tuple[Need, ...],
+    *,
+    upgrade: bool,
 ) -> dict[str, Resolution]:
     with ThreadPoolExecutor(len(asked)) as pool:
         jobs: dict[str, Future[Resolution]] = {}
@@ -94,10 +117,20 @@ def _side_by_side(
 
         for row in asked:  # the foundation is the first of the table, so its job exists when the others ask for it
             part: Part | None = previous.parts.get(row.name) if previous else None
-            jobs[row.name] = pool.submit(row.resolve, Request(
-                spec=spec.parts[row.name], platform=spec.platform, previous=part.pins if part else None,
-                upgrade=upgrade, offers=offers, needs=needs, provided=provided, store=store, progress=progress,
-            ))
+            jobs[row.name] = pool.submit(
+                row.resolve,
+                Request(
+                    spec=spec.parts[row.name],
+                    platform=spec.platform,
+                    previous=part.pins if part else None,
+                    upgrade=upgrade,
+                    offers=offers,
+                    needs=needs,
+                    provided=provided,
+                    store=store,
+                    progress=progress,
+                ),
+            )
         return {name: job.result() for name, job in jobs.items()}
 
 

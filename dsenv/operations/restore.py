@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsenv import locks, tree
+from dsenv import __version__, locks, tree
 from dsenv.ecosystem import GroundCheck
 from dsenv.ecosystems import FOUNDATION
-from dsenv.errors import DriftError
+from dsenv.errors import DriftError, writing
 from dsenv.operations.selection import Selected, host_target, select
 from dsenv.outputs import project as output
+from dsenv.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from dsenv.outputs.project import Environment
+    from dsenv.pins import Artifact
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.spec import Spec
@@ -24,6 +26,18 @@ if TYPE_CHECKING:
 
 _KEPT = 2  # generations: the current one and the one before
 _SHOWN = 5  # differences that a warning names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """What restoring would do."""
+
+    selected: Selected
+    mode: output.Mode
+    misfit: str  # why this cannot be the whole environment, if it cannot
+    ground: GroundCheck
+    standing: Environment | None  # the environment that is there already, and whole
+    missing: tuple[Artifact, ...]  # what has to be downloaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +55,11 @@ class RestoreResult:
         return not self.misfit and not self.ground.missing
 
 
-def restore(
-    project: Project, spec: Spec, store: Store, progress: Progress, *, groups: Sequence[str] = ()
-) -> RestoreResult:
-    """Make the locked environment the current one.
+def plan(project: Project, spec: Spec, store: Store, progress: Progress, *, groups: Sequence[str] = ()) -> RestorePlan:
+    """Return what restoring would do; nothing is changed.
 
     Args:
-        project: Where it comes to lie.
+        project: Where the environment comes to lie.
         spec: What the locks must answer.
         store: Where artifacts come from and go to.
         progress: Told what is going on.
@@ -61,20 +73,54 @@ def restore(
     if misfit:
         progress.warn(f"{misfit}: only the Python packages are restored here, and system packages are only checked")
     mode: output.Mode = "host" if misfit else "project"
-    ground = GroundCheck() if misfit else FOUNDATION.check_ground(selected.ground, selected.selection.target)
+    standing = _standing(project, selected, mode, progress)
+    place = output.next_place(project, selected.id, mode)
+    return RestorePlan(
+        selected=selected,
+        mode=mode,
+        misfit=misfit,
+        ground=GroundCheck() if misfit else FOUNDATION.check_ground(selected.ground, selected.selection.target),
+        standing=standing,
+        missing=() if standing else tuple(store.missing(selected.artifacts(place))),
+    )
+
+
+def restore(
+    project: Project, spec: Spec, store: Store, progress: Progress, *, groups: Sequence[str] = ()
+) -> RestoreResult:
+    """Make the locked environment the current one; the arguments are those of ``plan``."""
     with project.busy(progress):
-        environment = _standing(project, selected, mode, progress)
-        was_there = environment is not None
-        if environment is None:
-            environment = _build(project, selected, mode, store, progress)
-    return RestoreResult(environment=environment, ground=ground, misfit=misfit, was_there=was_there)
+        wanted = plan(project, spec, store, progress, groups=groups)
+        environment = wanted.standing or _build(project, wanted.selected, wanted.mode, store, progress)
+        if environment.path != project.current():
+            project.make_current(environment.path)
+        _sweep(project, keep=_KEPT)
+    return RestoreResult(
+        environment=environment,
+        ground=wanted.ground,
+        misfit=wanted.misfit,
+        was_there=wanted.standing is not None,
+    )
 
 
 def _standing(project: Project, selected: Selected, mode: output.Mode, progress: Progress) -> Environment | None:
-    """Return the current environment if it is the one that is asked for, and whole."""
+    """Return the environment that is asked for if it is there and whole: the current one, or one from before."""
+    current = project.current()
+    others = [path for path in output.generations(project) if path != current and output.is_finished(path)]
+    for path in [*([current] if current else []), *others]:
+        if environment := _whole(path, selected, mode, progress if path == current else Silent()):
+            return environment
+    return None
+
+
+def _whole(path: Path, selected: Selected, mode: output.Mode, progress: Progress) -> Environment | None:
+    """Return the environment at ``path`` if it is the one that is asked for, and as it was built."""
     try:
-        environment = output.current(project)
-        if environment is None or (environment.id, environment.mode) != (selected.id, mode):
+        environment = output.read(path)
+        if (environment.id, environment.mode) != (selected.id, mode):
+            return None
+        if environment.made_by != __version__:
+            progress.say(f"the environment was made by dsenv {environment.made_by} and is built anew by {__version__}")
             return None
         differences = output.changed(environment)
     except DriftError as error:
@@ -88,26 +134,36 @@ def _standing(project: Project, selected: Selected, mode: output.Mode, progress:
     return environment
 
 
-def _build(
-    project: Project, selected: Selected, mode: output.Mode, store: Store, progress: Progress
-) -> Environment:
+def _build(project: Project, selected: Selected, mode: output.Mode, store: Store, progress: Progress) -> Environment:
     _sweep(project, keep=_KEPT)
     place = output.next_place(project, selected.id, mode)
     store.fetch(selected.artifacts(place), progress)
     recipes = selected.recipes(place, store, progress)
-    environment = output.build(
-        recipes, place, store, progress, id=selected.id, mode=mode, target=str(selected.selection.target),
-        groups=list(selected.selection.groups), locks=lock_hashes(project.directory),
-    )
-    project.make_current(environment.path)
-    _sweep(project, keep=_KEPT)
+    path = Path(place.prefix)
+    try:
+        with writing(path):
+            environment = output.build(
+                recipes,
+                place,
+                store,
+                progress,
+                id=selected.id,
+                mode=mode,
+                target=str(selected.selection.target),
+                groups=list(selected.selection.groups),
+                locks=lock_hashes(project.directory),
+            )
+    except BaseException:
+        tree.remove(path)
+        raise
     return environment
 
 
 def lock_hashes(directory: Path) -> dict[str, str]:
     """Return the sha256 of each lock file that is there, by name."""
     return {
-        path.name: tree.file_sha256(path) for path in sorted((directory / locks.FILE, *directory.glob("pylock*.toml")))
+        path.name: tree.file_sha256(path)
+        for path in sorted(directory / name for name in locks.names())
         if path.exists()
     }
 
@@ -115,11 +171,9 @@ def lock_hashes(directory: Path) -> dict[str, str]:
 def _sweep(project: Project, *, keep: int) -> None:
     """Delete unfinished environments and all but the newest ``keep``, but none that is in use."""
     current = project.current()
-    if not project.environments.is_dir():
-        return
-    paths = sorted(project.environments.iterdir(), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    paths = output.generations(project)
     finished = [path for path in paths if output.is_finished(path) and path != current]
     for path in paths:
-        spare = path not in finished or path in finished[keep - 1:]
+        spare = path not in finished or path in finished[keep - 1 :]
         if path != current and spare and not output.in_use(path):
-            tree.remove(path)
+            output.discard(project, path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import shutil
+from typing import IO, TYPE_CHECKING, Final
 
 from dsenv.errors import DriftError, DsenvError, WrongUseError
 from dsenv.outputs import project as output
@@ -11,10 +12,13 @@ from dsenv.tools import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from dsenv.outputs.project import Environment
     from dsenv.progress import Progress
     from dsenv.project import Project
+
+_BELOW: Final = ("/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/")
 
 
 def run(project: Project, argv: Sequence[str], progress: Progress) -> None:
@@ -32,8 +36,17 @@ def run(project: Project, argv: Sequence[str], progress: Progress) -> None:
         raise DriftError("there is no environment yet", hint="Run `dsenv restore`.")
     if environment.locks != lock_hashes(project.directory) and not _answers(project, environment):
         progress.warn("this environment is not that of the lock: `dsenv restore` brings it up to date")
+    variables = environment.process_environment(os.environ)
+    if stranger := _stranger(argv[0], environment, variables["PATH"]):
+        progress.warn(f"{argv[0]} is not of this environment: {stranger} runs")
     os.set_inheritable(output.use(environment.path), True)  # noqa: FBT003 - in use until the command ends
-    process.replace_process(argv, environment.process_environment(os.environ))
+    process.replace_process(argv, variables)
+
+
+def _stranger(name: str, environment: Environment, path: str) -> str:
+    """Return the program that a name stands for if it is neither of the environment nor of the system below."""
+    found = "" if "/" in name else shutil.which(name, path=path) or ""
+    return "" if found.startswith((f"{environment.prefix}/", *_BELOW)) else found
 
 
 def _answers(project: Project, environment: Environment) -> bool:
@@ -50,18 +63,40 @@ def _answers(project: Project, environment: Environment) -> bool:
 
 
 def run_in_image(
-    project: Project, argv: Sequence[str], *, tag: str, write: Callable[[bytes, bool], None]
+    project: Project,
+    argv: Sequence[str],
+    directory: Path,
+    *,
+    tag: str,
+    stdin: IO[bytes] | None,
+    write: Callable[[bytes, bool], None],
 ) -> int:
     """Run ``argv`` in a new container of the project's image and return its exit code.
 
-    The project's directory is mounted as the working directory; files are written as this user.
+    The project's directory is mounted; files are written as this user.
+
+    Args:
+        project: Whose image it is.
+        argv: The command.
+        directory: The working directory, in the project.
+        tag: The image's name.
+        stdin: What the command reads.
+        write: Given each piece of output, and whether it is from stderr.
+
     """
+    from dsenv.outputs.image import WORKDIR  # noqa: PLC0415
     from dsenv.tools import engine as engines  # noqa: PLC0415
 
-    engine = engines.connect()
-    if engine.image(tag) is None:
-        raise WrongUseError(f"the engine has no image {tag}", hint="Build it with `dsenv docker`.")
-    user = f"{os.getuid()}:{os.getgid()}"
-    return engine.run(
-        tag, argv, mount=(project.directory, "/work"), user=user, env={"HOME": "/tmp"}, write=write  # noqa: S108
-    )
+    with engines.connect() as engine:
+        if engine.image(tag) is None:
+            raise WrongUseError(f"the engine has no image {tag}", hint="Build it with `dsenv docker`.")
+        return engine.run(
+            tag,
+            argv,
+            mount=(project.directory, WORKDIR),
+            directory=f"{WORKDIR}/{directory.resolve().relative_to(project.directory)}",
+            user=f"{os.getuid()}:{os.getgid()}",
+            env={"HOME": "/tmp"},  # noqa: S108 - in the container, where the user of this machine has no home
+            stdin=stdin,
+            write=write,
+        )

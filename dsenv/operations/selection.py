@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,7 @@ class Selected:
 
     def recipes(self, place: Place, store: Store, progress: Progress) -> list[Recipe]:
         """Return all steps for a place; its artifacts are in the store."""
-        return [
-            ecosystem.recipe(pins, self.selection, place, store, progress) for ecosystem, pins in self.parts()
-        ]
+        return [ecosystem.recipe(pins, self.selection, place, store, progress) for ecosystem, pins in self.parts()]
 
 
 def select(locks: Locks, target: Target, groups: Sequence[str] = ()) -> Selected:
@@ -70,7 +69,7 @@ def select(locks: Locks, target: Target, groups: Sequence[str] = ()) -> Selected
             cause=f"It is for {', '.join(map(str, locks.targets))}.",
             hint="Add it to [platform] targets and run `dsenv lock`.",
         )
-    chosen = tuple(sorted({group.lower().replace("_", "-").replace(".", "-") for group in groups}))
+    chosen = tuple(sorted({re.sub(r"[-_.]+", "-", group).lower() for group in groups}))  # as PEP 735 compares them
     return Selected(locks=locks, selection=Selection(target=target, groups=chosen))
 
 
@@ -81,3 +80,8 @@ def host_target() -> Target:
     words = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
     machine = platform.machine()
     return Target(_OS.get(sys.platform, sys.platform), words.get(machine, machine))
+
+
+def image_target(named: str | None) -> Target:
+    """Return the target of an image: the one that is named, or else this machine's, where engines always run Linux."""
+    return Target.parse(named) if named else Target("linux", host_target().architecture)

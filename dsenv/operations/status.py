@@ -42,10 +42,16 @@ def status(project: Project, spec: Spec) -> Status:
         environment = output.current(project)
     except DriftError as error:
         environment, trouble = None, error.sentence
-    about: dict[str, Any] = {
-        "environment_id": environment.id, "mode": environment.mode, "titles": environment.titles,
-        "notes": environment.notes,
-    } if environment else {}
+    about: dict[str, Any] = (
+        {
+            "environment_id": environment.id,
+            "mode": environment.mode,
+            "titles": environment.titles,
+            "notes": environment.notes,
+        }
+        if environment
+        else {}
+    )
     state: Literal["current", "outdated", "damaged", "missing"]
     state = "outdated" if environment else "damaged" if trouble else "missing"
     try:
@@ -64,6 +70,12 @@ def status(project: Project, spec: Spec) -> Status:
     else:
         misfit = f"the lock has no target {target}"
     return Status(
-        lock="stale" if differences else "fresh", differences=differences, digest=held.digest(), environment=state,
-        locked_id=locked_id, misfit=misfit, trouble=trouble, **about,
+        lock="stale" if differences else "fresh",
+        differences=differences,
+        digest=held.digest(),
+        environment=state,
+        locked_id=locked_id,
+        misfit=misfit,
+        trouble=trouble,
+        **about,
     )

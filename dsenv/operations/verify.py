@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
 from dsenv.errors import DriftError
+from dsenv.operations.docker import about
 from dsenv.operations.selection import Selected, select
 from dsenv.outputs import image
 from dsenv.outputs import project as output
 from dsenv.pins import Target
+from dsenv.steps import StartFrom
 from dsenv.tools import engine as engines
+from dsenv.tree import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.spec import Spec
-    from dsenv.steps import Place
+    from dsenv.steps import Place, Recipe
     from dsenv.store import Store
+    from dsenv.tools.engine import Engine, Image
     from dsenv.tree import Difference, Tree
 
 
@@ -34,12 +38,15 @@ class VerifyResult:
     differences: Sequence[Difference]
     exceptions: Sequence[tuple[str, str]] = field(default=())  # a known difference and its reason
     generated: Sequence[tuple[str, str]] = field(default=())  # a file that no artifact vouches for, and who wrote it
-    unlisted: int = 0  # files of an image that maintainer scripts made
+    unlisted: int = 0  # files of an image that maintainer scripts made, or that are the project's own
+    bytecode: int = 0  # files of an image that Python made of others
+    vouched: bool = False  # whether generated files were compared with how the installer left them
+    settings: int = 0  # of an image, compared with its Dockerfile
 
     @property
     def total(self) -> int:
-        """How many files were compared."""
-        return sum(self.compared.values())
+        """How many files and settings were compared."""
+        return sum(self.compared.values()) + self.settings
 
 
 def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> VerifyResult:
@@ -56,11 +63,11 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> Ve
     _fetch_missing(selected, place, store, progress)
     progress.update("reading the locked artifacts")
     recipes = selected.recipes(place, store, progress)
-    steps = output.expected(recipes, place, store)
+    steps = output.expected(recipes, place, store, progress)
     parts = _expectations(selected, place, store)
     progress.update("reading the environment")
     observed = output.observed(environment)
-    generated = {path: reason for part in parts.values() for path, reason in part.generated.items() if path in observed}
+    generated = _generated(parts)
     recorded = output.recorded(environment)
     expected = {**steps, **{path: entry for part in parts.values() for path, entry in part.tree.items()}}
     vouched = {**expected, **{path: recorded[path] for path in generated if path in recorded}}
@@ -68,40 +75,82 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> Ve
         subject=f"environment {environment.id} ({environment.mode})",
         compared=_counts(steps, parts),
         differences=tree.compare(vouched, observed),
-        generated=sorted(generated.items()),
+        generated=sorted((path, reason) for path, reason in generated.items() if path in observed),
+        vouched=True,
     )
 
 
-def verify_image(project: Project, spec: Spec, store: Store, progress: Progress, target: Target) -> VerifyResult:
-    """Compare an image's files with the locked artifacts."""
+def verify_image(
+    project: Project,
+    spec: Spec,
+    store: Store,
+    progress: Progress,
+    target: Target,
+    *,
+    groups: Sequence[str] = (),
+) -> VerifyResult:
+    """Compare an image's files with the locked artifacts, and its settings with what the Dockerfile says."""
     held = locks.read(project.directory)
     locks.check_fresh(spec, held)
-    selected = select(held, target)
-    place = image.PLACE
+    selected = select(held, target, groups)
     tag = image.tag(spec.project.name, selected.id)
-    engine = engines.connect()
-    if engine.image(tag) is None:
-        raise DriftError(f"the engine has no image {tag}", hint="Run `dsenv docker`.")
-    _fetch_missing(selected, place, store, progress)
+    with engines.connect() as engine:
+        found = engine.image(tag)
+        if found is None:
+            raise DriftError(f"the engine has no image {tag}", hint="Run `dsenv docker`.")
+        _fetch_missing(selected, image.PLACE, store, progress)
+        recipes = selected.recipes(image.PLACE, store, progress)
+        wanted = about(project, spec, selected, recipes)
+        settings = image.settings(recipes, wanted)
+        differences = _settings(engine, found, settings, recipes)
+        progress.update(f"reading the image {tag}")
+        with engine.export(tag) as stream:
+            observed = image.read_tree(stream)
     progress.update("reading the locked artifacts")
-    parts = _expectations(selected, place, store)
-    progress.update(f"reading the image {tag}")
-    with engine.export(tag) as stream:
-        observed = image.read_tree(stream)
-    expected = {path: entry for part in parts.values() for path, entry in part.tree.items()}
-    generated = {path: reason for part in parts.values() for path, reason in part.generated.items() if path in observed}
-    reasons = {path: reason for part in parts.values() for path, reason in part.exceptions.items()}
-    found = [item for item in tree.compare(expected, observed) if item.what != "unexpected"]
-    known = [(item.path, reasons[item.path]) for item in found if item.path in reasons]
-    return VerifyResult(
-        subject=f"image {tag}", compared=_counts({}, parts),
-        differences=[item for item in found if item.path not in reasons], exceptions=known,
-        generated=sorted(generated.items()),
-        unlisted=sum(
-            entry.kind != "directory" and path not in expected and path not in generated
-            for path, entry in observed.items()
-        ),
+    texts = image.expected(recipes, wanted)
+    parts = _expectations(selected, image.PLACE, store)
+    expected = {**texts, **{path: entry for part in parts.values() for path, entry in part.tree.items()}}
+    generated = _generated(parts)
+    others = (
+        {path for path, entry in observed.items() if entry.kind != "directory"} - expected.keys() - generated.keys()
     )
+    bytecode = {path for path in others if "/__pycache__/" in path}
+    reasons = {path: reason for part in parts.values() for path, reason in part.exceptions.items()}
+    owned = tuple(f"{directory}/" for part in parts.values() for directory in part.owned)
+    exceptions = []
+    for item in tree.compare(expected, observed):
+        if item.path in reasons:
+            exceptions.append((item.path, reasons[item.path]))
+        elif item.what != "unexpected" or (item.path in others - bytecode and item.path.startswith(owned)):
+            differences.append(item)
+    return VerifyResult(
+        subject=f"image {tag}",
+        compared=_counts(texts, parts),
+        differences=differences,
+        exceptions=exceptions,
+        generated=sorted((path, reason) for path, reason in generated.items() if path in observed),
+        unlisted=len(others - bytecode),
+        bytecode=len(bytecode),
+        settings=len(settings),
+    )
+
+
+def _settings(engine: Engine, found: Image, said: Mapping[str, str], recipes: Sequence[Recipe]) -> list[Difference]:
+    """Return where an image's settings are not those of the Dockerfile and, below it, of the image it begins with."""
+    start = next(step for recipe in recipes for step in recipe.steps if isinstance(step, StartFrom))
+    base = engine.image(start.image) if start.image else None
+    differences = tree.compare(_as_tree({**(base.settings if base else {}), **said}), _as_tree(found.settings))
+    unknown = start.image and base is None  # then what is not the Dockerfile's may be the base's
+    return [item for item in differences if not (unknown and item.what == "unexpected")]
+
+
+def _as_tree(settings: Mapping[str, str]) -> Tree:
+    """Return settings in the form that can be compared."""
+    return {name: Entry(kind="file", content=value, owner="the Dockerfile") for name, value in settings.items()}
+
+
+def _generated(parts: Mapping[str, Expectation]) -> dict[str, str]:
+    return {path: reason for part in parts.values() for path, reason in part.generated.items()}
 
 
 def _expectations(selected: Selected, place: Place, store: Store) -> dict[str, Expectation]:
@@ -112,7 +161,7 @@ def _expectations(selected: Selected, place: Place, store: Store) -> dict[str, E
 
 
 def _counts(steps: Tree, parts: Mapping[str, Expectation]) -> dict[str, int]:
-    trees = {"packages and settings": steps, **{name: part.tree for name, part in parts.items()}}
+    trees = {"system and R packages": steps, **{name: part.tree for name, part in parts.items()}}
     counts = {name: sum(entry.kind != "directory" for entry in found.values()) for name, found in trees.items()}
     return {name: count for name, count in counts.items() if count}
 

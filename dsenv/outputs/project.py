@@ -9,15 +9,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from dsenv import __version__
 from dsenv import tree as trees
-from dsenv.errors import DriftError
+from dsenv.errors import DriftError, WrongUseError
 from dsenv.outputs import layout
-from dsenv.pins import Artifact
 from dsenv.steps import Place, Recipe, Run
 from dsenv.tools import deb, process
 from dsenv.tree import Difference, Entry, Tree
@@ -26,14 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dsenv.outputs.layout import Variables
+    from dsenv.pins import Artifact
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.store import Store
 
 _FILE: Final = "environment.json"
 _MANIFEST: Final = "manifest.json"
+_ROW: Final = ("kind", "mode", "content", "inode", "size", "mtime_ns", "ctime_ns")  # what it has of each path
 _FORMAT: Final = 1
 _SHORT: Final = 16  # hexadecimal digits of an environment id that name its directory
+_GENERATION: Final = re.compile(r"[0-9a-f]+-[0-9]+")
 Mode = Literal["project", "host"]
 
 
@@ -42,6 +46,7 @@ class Environment:
     """A finished generation."""
 
     id: str  # the environment id, 64 hexadecimal digits
+    made_by: str  # dsenv's version: another one may take other steps to the same packages
     mode: Mode
     prefix: str  # its own path; another one means that the project was moved
     target: str
@@ -56,6 +61,12 @@ class Environment:
         """Its directory."""
         return Path(self.prefix)
 
+    @property
+    def directories(self) -> list[str]:
+        """Those of its own that its variables name: where programs, libraries and data are looked for."""
+        lists = [value for value in self.variables.values() if isinstance(value, list)]
+        return [directory for value in lists for directory in value if directory.startswith(f"{self.prefix}/")]
+
     def process_environment(self, to: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of a process that runs in it."""
         return layout.applied({**self.variables, "DSENV_ID": self.id}, to)
@@ -69,8 +80,16 @@ def current(project: Project) -> Environment | None:
 
     """
     path = project.current()
-    if path is None:
-        return None
+    return read(path) if path else None
+
+
+def read(path: Path) -> Environment:
+    """Return a finished generation.
+
+    Raises:
+        DriftError: It is damaged or was moved.
+
+    """
     try:
         raw = json.loads((path / _FILE).read_bytes())
         if raw.pop("format") != _FORMAT:
@@ -82,29 +101,46 @@ def current(project: Project) -> Environment | None:
         raise DriftError(
             f"the environment was made at {environment.path} and lies at {path} now", hint="Run `dsenv restore`."
         )
+    if gone := [directory for directory in environment.directories if not Path(directory).is_dir()]:
+        raise DriftError(
+            f"the environment {path} is damaged", cause=f"there is no {gone[0]}", hint="Run `dsenv restore`."
+        )
     return environment
 
 
 def next_place(project: Project, identity: str, mode: Mode) -> Place:
-    """Return the place of a project's next generation."""
+    """Return the place of a project's next generation.
+
+    Raises:
+        WrongUseError: No environment can lie there.
+
+    """
+    if ":" in str(project.environments):
+        raise WrongUseError(
+            f"{project.environments} has a colon in its path, and PATH and its like are lists with colons between",
+            hint="Rename the directory: programs of this machine would run instead of the environment's.",
+        )
     short = identity[:_SHORT]
-    used = [int(path.name.rpartition("-")[2]) for path in project.environments.glob(f"{short}-*")
-            if path.name.rpartition("-")[2].isdigit()]
-    prefix = project.environments / f"{short}-{max(used, default=0) + 1}"
-    root = f"{prefix}/root" if mode == "project" else ""
-    return Place(kind=mode, prefix=str(prefix), root=root, inputs=f"{prefix}/.inputs", cache=str(project.cache))
+    used = [
+        int(path.name.rpartition("-")[2])
+        for path in project.environments.glob(f"{short}-*")
+        if path.name.rpartition("-")[2].isdigit()
+    ]
+    return _place(project, project.environments / f"{short}-{max(used, default=0) + 1}", mode)
 
 
 def place_of(project: Project, environment: Environment) -> Place:
     """Return the place of a finished generation."""
-    prefix = environment.prefix
-    root = f"{prefix}/root" if environment.mode == "project" else ""
-    return Place(kind=environment.mode, prefix=prefix, root=root, inputs=f"{prefix}/.inputs", cache=str(project.cache))
+    return _place(project, environment.path, environment.mode)
 
 
-def build(
-    recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress, **facts: Any
-) -> Environment:
+def _place(project: Project, prefix: Path, mode: Mode) -> Place:
+    root = f"{prefix}/root" if mode == "project" else ""
+    cache = project.cache / prefix.name
+    return Place(kind=mode, prefix=str(prefix), root=root, inputs=f"{prefix}/.inputs", cache=str(cache))
+
+
+def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress, **facts: Any) -> Environment:
     """Perform the steps of ``recipes`` in a new directory.
 
     Args:
@@ -117,39 +153,43 @@ def build(
     """
     prefix = Path(place.prefix)
     prefix.mkdir(parents=True)
-    laid = _write_root(recipes, place, store, progress)
+    laid = store.mending(lambda: _write_root(recipes, place, store, progress), progress)
     steps = [step for recipe in recipes for step in recipe.steps]
     values = layout.variables(steps, place, laid.root)
-    for path, (content, mode) in laid.texts.items():
-        _write_text(Path(path), content, mode)
+    for name, (content, mode) in laid.texts.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(mode)
     for recipe in recipes:
         _run(recipe, place, values, store, progress)
     environment = Environment(
-        titles=[recipe.title for recipe in recipes], notes=[note for recipe in recipes for note in recipe.notes],
-        variables=values, prefix=place.prefix, **facts,
+        titles=[recipe.title for recipe in recipes],
+        notes=[note for recipe in recipes for note in recipe.notes],
+        variables=layout.existing(values),
+        prefix=place.prefix,
+        made_by=__version__,
+        **facts,
     )
     _write_manifest(prefix)
-    (prefix / _FILE).write_text(json.dumps({"format": _FORMAT, **asdict(environment)}, indent=1) + "\n")
+    (prefix / _FILE).write_bytes(json.dumps({"format": _FORMAT, **asdict(environment)}, indent=1).encode() + b"\n")
     return environment
 
 
-def expected(recipes: Sequence[Recipe], place: Place, store: Store) -> Tree:
+def expected(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress) -> Tree:
     """Return the files that the steps put down, read anew from artifacts that are checked on the way.
 
-    Paths are below the place's prefix.
+    Paths are below the place's prefix. ``progress`` is told of what was damaged in the store.
     """
 
     def unpacked(artifact: Artifact) -> tuple[Tree, Path]:
         entries = deb.entries(store.read_checked(artifact))
         return entries, store.unpacked(artifact, deb.unpack, deb.UNPACKED)[1]
 
-    laid = layout.lay_out(recipes, unpacked)
+    laid = store.mending(lambda: layout.lay_out(recipes, place, unpacked), progress)
     prefix = place.prefix + "/"
     tree = {f"{place.root}/{path}".removeprefix(prefix): entry for path, entry in laid.root.items()}
-    for path, (content, mode) in laid.texts.items():
-        tree[path.removeprefix(prefix)] = Entry(
-            kind="file", mode=mode, content=trees.content_sha256(content), owner="dsenv"
-        )
+    tree.update({path.removeprefix(prefix): layout.text_entry(*text) for path, text in laid.texts.items()})
     return tree
 
 
@@ -182,6 +222,24 @@ def changed(environment: Environment) -> list[Difference]:
     return sorted(found)
 
 
+def generations(project: Project) -> list[Path]:
+    """Return the directories of a project's generations, finished or not, the newest first."""
+    if project.environments.is_symlink() or not project.environments.is_dir():
+        return []
+    paths = [
+        path
+        for path in project.environments.iterdir()
+        if _GENERATION.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+    return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def discard(project: Project, path: Path) -> None:
+    """Delete a generation, with what its programs have left behind."""
+    trees.remove(path)
+    trees.remove(project.cache / path.name)
+
+
 def is_finished(path: Path) -> bool:
     """Say whether a directory holds a whole environment."""
     return (path / _FILE).exists()
@@ -206,28 +264,15 @@ def in_use(path: Path) -> bool:
     return False
 
 
-def _write_root(
-    recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress
-) -> layout.Layout:
-    """Lay the packages over each other; one whose unpacked files were damaged in the store is unpacked anew."""
-    while True:
-        progress.update("unpacking the packages")
-        laid = layout.lay_out(recipes, lambda artifact: store.unpacked(artifact, deb.unpack, deb.UNPACKED))
-        if not laid.root:
-            return laid
+def _write_root(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress) -> layout.Layout:
+    """Lay the packages over each other."""
+    progress.update("unpacking the packages")
+    laid = layout.lay_out(recipes, place, lambda artifact: store.unpacked(artifact, deb.unpack, deb.UNPACKED))
+    if laid.root:
         progress.update("laying the packages over each other")
-        try:
-            with store.scratch("derived") as scratch:
-                for path, content in laid.derived.items():
-                    _write_text(scratch / path, content, 0o644)
-                places = {**laid.places, **dict.fromkeys(laid.derived, scratch)}
-                trees.materialise(laid.root, places, Path(place.root))
-        except trees.DamagedTreeError as error:
-            progress.warn(f"{error.sentence}; the package is unpacked anew")
-            store.forget(error.path)
-            trees.remove(Path(place.root))
-        else:
-            return laid
+        trees.remove(Path(place.root))  # what an attempt before wrote
+        trees.materialise(laid.root, laid.places, Path(place.root))
+    return laid
 
 
 def _run(recipe: Recipe, place: Place, values: Variables, store: Store, progress: Progress) -> None:
@@ -240,21 +285,16 @@ def _run(recipe: Recipe, place: Place, values: Variables, store: Store, progress
     for item in recipe.inputs:
         path = inputs / item.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(item.source, str):
-            path.write_text(item.source)
+        content = layout.checked(item, store)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
         else:
-            path.symlink_to(store.path(item.source) if isinstance(item.source, Artifact) else item.source)
+            path.symlink_to(content)
     base = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
     environment = layout.applied(values, base)
     for step in programs:
         process.run(step.argv, env=environment | dict(step.env))
     trees.remove(inputs)
-
-
-def _write_text(path: Path, content: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    path.chmod(mode)
 
 
 def _ignored(path: str) -> bool:
@@ -265,16 +305,16 @@ def _ignored(path: str) -> bool:
 def _write_manifest(prefix: Path) -> None:
     tree = trees.scan(prefix, skip=_ignored)
     rows = {
-        path: [entry.kind, entry.mode, entry.content, *_stamp((prefix / path).lstat())]
-        for path, entry in tree.items()
+        path: [entry.kind, entry.mode, entry.content, *_stamp((prefix / path).lstat())] for path, entry in tree.items()
     }
-    (prefix / _MANIFEST).write_text(json.dumps(rows, separators=(",", ":")))
+    (prefix / _MANIFEST).write_bytes(json.dumps(rows, separators=(",", ":")).encode())
 
 
 def _manifest(environment: Environment) -> dict[str, list[Any]]:
     try:
-        return json.loads((environment.path / _MANIFEST).read_bytes())  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
+        rows: dict[str, list[Any]] = json.loads((environment.path / _MANIFEST).read_bytes())
+        return {path: [item for _, item in zip(_ROW, row, strict=True)] for path, row in rows.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DriftError("the environment's manifest is damaged", hint="Run `dsenv restore`.") from error
 
 
