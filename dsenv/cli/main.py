@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING, Final
@@ -58,6 +60,8 @@ def cli() -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     context = cli.make_context("dsenv", [], resilient_parsing=True)
     try:
         with cli.make_context("dsenv", list(sys.argv[1:] if argv is None else argv)) as context:
@@ -71,14 +75,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _end(context, InterruptedByUserError("interrupted"))
     except DsenvError as error:
         code = _end(context, error)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        code = Exit.FAILED
     except OSError as error:
         code = _end(context, _of_system(error))
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug in dsenv
-        code = _end(context, DsenvError(
-            f"dsenv itself failed: {type(error).__name__}: {error}",
-            hint="Please report it, with what --debug shows.",
-        ))
+        code = _end(
+            context,
+            DsenvError(
+                f"dsenv itself failed: {type(error).__name__}: {error}",
+                hint="Please report it, with what --debug shows.",
+            ),
+        )
     sys.exit(code or 0)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End the programs that threads are waiting for, then this one."""
+    if process := sys.modules.get("dsenv.tools.process"):
+        process.end_all()
+    raise KeyboardInterrupt
 
 
 def _end(context: click.Context, error: DsenvError) -> int:

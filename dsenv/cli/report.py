@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FORMAT: Final = 1  # of the JSON envelope
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PAUSE: Final = 0.1  # seconds between two updates of the line that tells what is going on
 
 
@@ -40,8 +42,9 @@ class Terminal:
 
     def __init__(self, *, quiet: bool = False, color: bool = True) -> None:
         self._quiet = quiet
-        self._lively = sys.stderr.isatty() and not quiet
-        self._color = color and sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        is_able = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._lively = is_able and not quiet
+        self._color = color and is_able and "NO_COLOR" not in os.environ
         self._lock = threading.Lock()
         self._updated = 0.0
         self._line = False
@@ -53,7 +56,7 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Tell something that the reader may have to act on."""
-        self._write(f"{self._paint('33', 'warning')}: {text}")
+        self._write(text, self._paint("33", "warning: "))
 
     def update(self, text: str) -> None:
         """Replace the line that tells what is going on; in a log there is no such line."""
@@ -64,26 +67,26 @@ class Terminal:
             self._updated = now
             self._line = True
             width = os.get_terminal_size(sys.stderr.fileno()).columns
-            sys.stderr.write(f"\r\033[K{text[:width - 1]}")
+            sys.stderr.write(f"\r\033[K{printable(text)[: width - 1]}")
             sys.stderr.flush()
 
     def error(self, error: DsenvError) -> None:
         """Tell why a command ended: the sentence, the cause, the next step."""
-        self._write(f"{self._paint('31', 'error')}: {error.sentence}")
+        self._write(error.sentence, self._paint("31", "error: "))
         for line in error.cause.splitlines():
-            self._write(f"  {line}")
+            self._write(line, "  ")
         if error.hint:
-            self._write(f"{self._paint('36', 'hint')}: {error.hint}")
+            self._write(error.hint, self._paint("36", "hint: "))
 
     def clear(self) -> None:
         """Remove the line that tells what is going on."""
         with self._lock:
             self._clear()
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, head: str = "") -> None:
         with self._lock:
             self._clear()
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(f"{head}{printable(text)}\n")
             sys.stderr.flush()
 
     def _clear(self) -> None:
@@ -95,19 +98,24 @@ class Terminal:
         return f"\033[1;{code}m{text}\033[0m" if self._color else text
 
 
+def printable(text: str) -> str:
+    """Return text with control characters made visible: names from locks and archives must not steer a terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
 def show(command: str, report: Report, *, as_json: bool) -> None:
     """Print a report."""
     if as_json:
         _envelope(command, report.code, {"data": report.data})
     else:
-        sys.stdout.writelines(f"{line}\n" for line in report.lines)
+        sys.stdout.writelines(f"{printable(line)}\n" for line in report.lines)
 
 
 def show_error(command: str, error: DsenvError) -> None:
     """Print an error as JSON."""
-    _envelope(command, error.exit_code, {
-        "error": {"sentence": error.sentence, "cause": error.cause, "hint": error.hint}
-    })
+    _envelope(
+        command, error.exit_code, {"error": {"sentence": error.sentence, "cause": error.cause, "hint": error.hint}}
+    )
 
 
 def _envelope(command: str, code: int, content: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ class Session:
     directory: Path
     as_json: bool
     offline: bool
+    quiet: bool
     terminal: report.Terminal
 
     def project(self) -> Project:
@@ -60,7 +61,8 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Report]], cli
             session = _session(name, context, options)
             answer = function(session, **options)
             session.terminal.clear()
-            report.show(name, answer, as_json=session.as_json)
+            if session.as_json or not session.quiet:
+                report.show(name, answer, as_json=session.as_json)
             context.exit(answer.code)
 
         decorated: Callable[..., None] = wrapped
@@ -72,8 +74,14 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Report]], cli
 
 
 _COMMON = (
-    click.option("-C", "--project", "directory", type=click.Path(path_type=Path, file_okay=False), default=".",
-                 help="The project's directory, or one below it."),
+    click.option(
+        "-C",
+        "--project",
+        "directory",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        default=".",
+        help="The project's directory, or one below it.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Answer as JSON."),
     click.option("--offline", is_flag=True, help="Use only what the store has."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
@@ -85,10 +93,15 @@ _COMMON = (
 
 def _session(name: str, context: click.Context, options: dict[str, Any]) -> Session:
     """Take the common options out of a command's and act on them."""
-    terminal = report.Terminal(quiet=options.pop("quiet"), color=not options.pop("no_color"))
+    quiet = options.pop("quiet")
+    terminal = report.Terminal(quiet=quiet, color=not options.pop("no_color"))
     session = Session(
-        command=name, directory=options.pop("directory"), as_json=options.pop("as_json"),
-        offline=options.pop("offline"), terminal=terminal,
+        command=name,
+        directory=options.pop("directory"),
+        as_json=options.pop("as_json"),
+        offline=options.pop("offline"),
+        quiet=quiet,
+        terminal=terminal,
     )
     debug = options.pop("debug")
     if options.pop("verbose"):

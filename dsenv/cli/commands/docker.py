@@ -8,35 +8,61 @@ import click
 
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
+from dsenv.errors import WrongUseError
 from dsenv.pins import TARGETS
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
 
 
+group_option = click.option(
+    "--group", "groups", multiple=True, metavar="NAME", help="With this group, too; may be repeated."
+)
+target_option = click.option(
+    "--target",
+    type=click.Choice([name for name in TARGETS if name.startswith("linux")]),
+    help="An image for this kind of machine.  [default: as this one]",
+)
+
+
+def require_image(groups: tuple[str, ...], target: str | None) -> None:
+    """Refuse the options that choose an image where none is asked for."""
+    if groups or target:
+        raise WrongUseError("--group and --target choose an image", hint="Add --image, or leave them out.")
+
+
 @make("docker", short_help="Write the Dockerfile and build the image.")
 @click.option("--no-build", is_flag=True, help="Only write the Dockerfile and its context.")
-@click.option("--group", "groups", multiple=True, metavar="NAME", help="Install this group, too; may be repeated.")
-@click.option("--target", type=click.Choice([name for name in TARGETS if name.startswith("linux")]),
-              help="For another kind of machine than this one.")
+@group_option
+@target_option
 @click.option("--frozen", is_flag=True, help="Write nothing into the lock.")
 def command(session: Session, *, no_build: bool, groups: tuple[str, ...], target: str | None, frozen: bool) -> Report:
     """Write the Dockerfile with all that it needs, and build it with the network off."""
     from dsenv.operations.docker import docker  # noqa: PLC0415
-    from dsenv.operations.selection import host_target  # noqa: PLC0415
-    from dsenv.pins import Target  # noqa: PLC0415
+    from dsenv.operations.selection import image_target  # noqa: PLC0415
 
     project = session.project()
     result = docker(
-        project, session.spec(project), session.store(), session.terminal,
-        Target.parse(target) if target else host_target(), groups=groups, build=not no_build, frozen=frozen,
+        project,
+        session.spec(project),
+        session.store(),
+        session.terminal,
+        image_target(target),
+        groups=groups,
+        build=not no_build,
+        frozen=frozen,
     )
     lines = [f"environment {result.environment_id}", f"wrote {result.context}/Dockerfile"]
     if result.learned:
         lines.append("wrote dsenv.lock: it now holds the digest of the system layer")
     if result.image_id:
         lines.append(f"built {result.tag} ({result.image_id})")
-    return Report(lines=lines, data={
-        "context": str(result.context), "tag": result.tag, "environment": result.environment_id,
-        "image": result.image_id,
-    })
+    return Report(
+        lines=lines,
+        data={
+            "context": str(result.context),
+            "tag": result.tag,
+            "environment": result.environment_id,
+            "image": result.image_id,
+        },
+    )

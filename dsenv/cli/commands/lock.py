@@ -21,9 +21,7 @@ def command(session: Session, *, upgrade: bool, locked: bool) -> Report:
     from dsenv.operations.lock import lock  # noqa: PLC0415
 
     project = session.project()
-    result = lock(
-        project, session.spec(project), session.store(), session.terminal, upgrade=upgrade, locked=locked
-    )
+    result = lock(project, session.spec(project), session.store(), session.terminal, upgrade=upgrade, locked=locked)
     lines = [f"lock {result.digest}"]
     if result.was_fresh:
         lines.append("the lock answers dsenv.toml: nothing to do")
@@ -32,7 +30,12 @@ def command(session: Session, *, upgrade: bool, locked: bool) -> Report:
         if not result.changed:
             lines.append("every pin is as it was: no file changed")
         lines.extend(f"left alone: {name}, which is not dsenv's" for name in result.foreign)
-    return Report(lines=lines, data={
-        "digest": result.digest, "changed": list(result.changed), "foreign": list(result.foreign),
-        "fresh": result.was_fresh,
-    })
+    return Report(
+        lines=lines,
+        data={
+            "digest": result.digest,
+            "changed": list(result.changed),
+            "foreign": list(result.foreign),
+            "fresh": result.was_fresh,
+        },
+    )

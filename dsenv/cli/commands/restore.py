@@ -12,24 +12,57 @@ from dsenv.errors import Exit
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
-    from dsenv.operations.restore import RestoreResult
+    from dsenv.operations.restore import RestorePlan, RestoreResult
 
 
 @make("restore", short_help="Rebuild the locked environment in this project.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Install this group, too; may be repeated.")
-def command(session: Session, groups: tuple[str, ...]) -> Report:
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def command(session: Session, *, groups: tuple[str, ...], dry_run: bool) -> Report:
     """Rebuild the locked environment in the project's directory, without root and without touching the machine."""
-    from dsenv.operations.restore import restore  # noqa: PLC0415
+    from dsenv.operations.restore import plan, restore  # noqa: PLC0415
 
     project = session.project()
-    result = restore(project, session.spec(project), session.store(), session.terminal, groups=groups)
+    spec, store = session.spec(project), session.store()
+    if dry_run:
+        return _planned(plan(project, spec, store, session.terminal, groups=groups))
+    result = restore(project, spec, store, session.terminal, groups=groups)
     environment = result.environment
-    return Report(lines=_lines(result), code=Exit.DONE if result.complete else Exit.INCOMPLETE, data={
-        "id": environment.id, "mode": environment.mode, "path": environment.prefix, "unchanged": result.was_there,
-        "complete": result.complete, "misfit": result.misfit, "notes": environment.notes,
-        "base": {"equal": list(result.ground.equal), "newer": list(result.ground.newer),
-                 "older": list(result.ground.older), "missing": list(result.ground.missing)},
-    })
+    return Report(
+        lines=_lines(result),
+        code=Exit.DONE if result.complete else Exit.INCOMPLETE,
+        data={
+            "id": environment.id,
+            "mode": environment.mode,
+            "path": environment.prefix,
+            "unchanged": result.was_there,
+            "complete": result.complete,
+            "misfit": result.misfit,
+            "notes": environment.notes,
+            "base": {word: list(rows) for word, rows in result.ground.by_word().items()},
+        },
+    )
+
+
+def _planned(wanted: RestorePlan) -> Report:
+    size = sum(artifact.size or 0 for artifact in wanted.missing)
+    lines = [f"environment {wanted.selected.id} ({wanted.mode} mode)"]
+    if wanted.standing:
+        lines.append("  is there and unchanged: nothing to do")
+    else:
+        lines.append(f"  {len(wanted.missing)} files to download, {size / 1e6:.1f} MB")
+        lines.append("  then a new environment is built in .dsenv/envs and made the current one")
+    return Report(
+        lines=lines,
+        data={
+            "id": wanted.selected.id,
+            "mode": wanted.mode,
+            "misfit": wanted.misfit,
+            "unchanged": wanted.standing is not None,
+            "download": [artifact.filename for artifact in wanted.missing],
+            "size": size,
+        },
+    )
 
 
 def _lines(result: RestoreResult) -> list[str]:
@@ -39,10 +72,9 @@ def _lines(result: RestoreResult) -> list[str]:
     lines = [f"environment {environment.id} ({environment.mode} mode)", *(f"  {title}" for title in environment.titles)]
     if not result.misfit:
         lines.append(f"  the base below, on this machine: {result.ground}")
-        for word, rows in (("newer", result.ground.newer), ("older", result.ground.older),
-                           ("missing", result.ground.missing)):
-            if rows:
-                lines.append(f"    {word}: {', '.join(row.partition(' ')[0] for row in rows)} (--json has versions)")
+        for word, rows in result.ground.by_word().items():
+            if rows and word != "equal":
+                lines.append(f"    {word}: {', '.join(row.partition(' ')[0] for row in rows)}")
     lines.extend(f"  not provided here: {note}" for note in environment.notes)
     if result.misfit:
         lines.append("the whole environment runs as an image: `dsenv docker`, then `dsenv run --image -- COMMAND`")

@@ -42,9 +42,9 @@ def command(session: Session) -> Report:
 
 
 def _lines(found: Status) -> list[str]:
-    lines = [f"lock         {found.digest[:16]} {_LOCK[found.lock]}".replace("  there", " there")]
+    lines = [" ".join(filter(None, ("lock        ", found.digest[:16], _LOCK[found.lock])))]
     lines.extend(f"               {difference}" for difference in found.differences)
-    lines.append(f"environment  {found.environment_id[:16]} {_ENVIRONMENT[found.environment]}".replace("  ", " ", 0))
+    lines.append(" ".join(filter(None, ("environment ", found.environment_id[:16], _ENVIRONMENT[found.environment]))))
     if found.trouble:
         lines.append(f"               {found.trouble}")
     lines.extend(f"               {title}" for title in found.titles)

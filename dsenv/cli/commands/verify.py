@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dsenv.cli.commands.docker import group_option, require_image, target_option
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
 from dsenv.errors import Exit
@@ -20,24 +21,35 @@ _SHOWN = 50  # differences that text names; JSON has all
 
 @make("verify", short_help="Prove, file by file, that the environment is what the lock says.")
 @click.option("--image", is_flag=True, help="Prove it of the project's image instead.")
-def command(session: Session, *, image: bool) -> Report:
+@group_option
+@target_option
+def command(session: Session, *, image: bool, groups: tuple[str, ...], target: str | None) -> Report:
     """Compare every file with the locked artifact that it comes from."""
-    from dsenv.operations.selection import host_target  # noqa: PLC0415
+    from dsenv.operations.selection import image_target  # noqa: PLC0415
     from dsenv.operations.verify import verify, verify_image  # noqa: PLC0415
 
     project = session.project()
     spec = session.spec(project)
     if image:
-        result = verify_image(project, spec, session.store(), session.terminal, host_target())
+        result = verify_image(project, spec, session.store(), session.terminal, image_target(target), groups=groups)
     else:
+        require_image(groups, target)
         result = verify(project, spec, session.store(), session.terminal)
-    return Report(lines=_lines(result), code=Exit.DRIFT if result.differences else Exit.DONE, data={
-        "subject": result.subject, "compared": dict(result.compared), "total": result.total,
-        "differences": [asdict(item) for item in result.differences],
-        "exceptions": [{"path": path, "reason": reason} for path, reason in result.exceptions],
-        "generated": [{"path": path, "reason": reason} for path, reason in result.generated],
-        "unlisted": result.unlisted,
-    })
+    return Report(
+        lines=_lines(result),
+        code=Exit.DRIFT if result.differences else Exit.DONE,
+        data={
+            "subject": result.subject,
+            "compared": dict(result.compared),
+            "total": result.total,
+            "differences": [asdict(item) for item in result.differences],
+            "exceptions": [{"path": path, "reason": reason} for path, reason in result.exceptions],
+            "generated": [{"path": path, "reason": reason} for path, reason in result.generated],
+            "settings": result.settings,
+            "unlisted": result.unlisted,
+            "bytecode": result.bytecode,
+        },
+    )
 
 
 def _lines(result: VerifyResult) -> list[str]:
@@ -45,14 +57,21 @@ def _lines(result: VerifyResult) -> list[str]:
     equal = result.total - len(bad) - len(result.exceptions)
     lines = [result.subject]
     lines.extend(f"  {count:7,} files of {name}" for name, count in result.compared.items())
-    lines.append(f"  {result.total:7,} compared with their locked artifacts, {equal:,} equal")
+    if result.settings:
+        lines.append(f"  {result.settings:7,} settings of the Dockerfile")
+    lines.append(f"  {result.total:7,} compared with what is locked, {equal:,} equal")
     lines.extend(f"          exception: /{path}: {reason}" for path, reason in result.exceptions)
     if result.generated:
-        lines.append(f"  {len(result.generated):7,} written by installers (--json names them)")
+        how = "compared with how they were left" if result.vouched else "not compared"
+        lines.append(f"  {len(result.generated):7,} written by installers, {how} (--json names them)")
+    if result.bytecode:
+        lines.append(f"  {result.bytecode:7,} of bytecode, not compared")
     if result.unlisted:
-        lines.append(f"  {result.unlisted:7,} made by maintainer scripts in the image")
+        lines.append(
+            f"  {result.unlisted:7,} made by maintainer scripts in the image or the project's own, not compared"
+        )
     lines.extend(
-        f"  {item.what}: {item.path}" + (f", of {item.owner}" if item.owner else "")
+        f"  {item.what}: {item.path}" + (f" ({item.owner})" if item.owner else "")
         for item in result.differences[:_SHOWN]
     )
     if len(result.differences) > _SHOWN:
