@@ -37,8 +37,14 @@ def main(results: Path) -> None:
     for name, group in penguins.groupby("species"):
         axes.scatter(group["bill_length_mm"], group["bill_depth_mm"], s=14, alpha=0.7, label=name)
     wrong = penguins[guessed != penguins["species"]]
-    axes.scatter(wrong["bill_length_mm"], wrong["bill_depth_mm"], s=60, facecolors="none", edgecolors="black",
-                 label="taken for another")
+    axes.scatter(
+        wrong["bill_length_mm"],
+        wrong["bill_depth_mm"],
+        s=60,
+        facecolors="none",
+        edgecolors="black",
+        label="taken for another",
+    )
     axes.set(xlabel="bill length (mm)", ylabel="bill depth (mm)", title="Species from four measurements")
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(results / "classification.png", dpi=120)

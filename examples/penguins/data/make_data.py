@@ -34,16 +34,14 @@ def birds(random_source: random.Random) -> list[list[str]]:
                     for mean, deviation in measures
                 ]
                 length, depth, flipper, mass = values
-                rows.append([
-                    species, island, f"{length:.1f}", f"{depth:.1f}", f"{flipper:.0f}", f"{mass / 25:.0f}", sex
-                ])
+                rows.append(
+                    [species, island, f"{length:.1f}", f"{depth:.1f}", f"{flipper:.0f}", f"{mass / 25:.0f}", sex]
+                )
                 rows[-1][5] = str(int(rows[-1][5]) * 25)  # weighed to 25 g
     return rows
 
 
 if __name__ == "__main__":
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(
-        ["species", "island", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "sex"]
-    )
+    writer.writerow(["species", "island", "bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "sex"])
     writer.writerows(birds(random.Random(2014)))  # noqa: S311 - no secret

@@ -1,0 +1,134 @@
+"""The house: who may import whom, how large a room is, and that docs/architecture.md draws it as it is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "dsenv"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LINES = 400
+
+_BASE = {"errors", "pins", "progress", "formats", "model", "steps", "tree"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "pins": set(),
+    "progress": set(),
+    "model": set(),
+    "formats": set(),
+    "spec_edit": set(),
+    "tree": {"errors"},
+    "steps": {"pins"},
+    "tools": {"errors", "pins", "formats", "tree"},
+    "download": {"errors", "pins", "progress", "tree", "tools"},
+    "store": {"download", "errors", "pins", "progress", "tree"},
+    "project": {"errors", "progress"},
+    "ecosystem": {"errors", "pins", "progress", "steps", "store", "tree"},
+    "ecosystems.python": _BASE | {"ecosystem", "store", "tools"},
+    "ecosystems.r": _BASE | {"ecosystem", "store", "tools"},
+    "ecosystems.system": _BASE | {"ecosystem", "store", "tools"},
+    "ecosystems": {"ecosystem", "ecosystems.python", "ecosystems.r", "ecosystems.system"},
+    "spec": {"ecosystem", "ecosystems", "ecosystems.system", "errors", "formats", "model", "pins"},
+    "locks": {"ecosystem", "ecosystems", "errors", "formats", "pins", "spec"},
+    "outputs": {"errors", "pins", "progress", "project", "steps", "store", "tools", "tree"},
+}
+"""What a room may import beside itself; ``operations`` may import all of these, ``cli`` operations as well."""
+
+MAY_IMPORT["operations"] = {*MAY_IMPORT}
+MAY_IMPORT["cli"] = {*MAY_IMPORT}
+_ECOSYSTEMS = {"python", "r", "system"}
+
+
+def _room(module: str) -> str:
+    parts = module.split(".")[1:]
+    if not parts:
+        return ""
+    if parts[0] == "ecosystems" and len(parts) > 1 and parts[1] in _ECOSYSTEMS:
+        return f"ecosystems.{parts[1]}"
+    return parts[0]
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(path: Path) -> set[str]:
+    """Return the modules of dsenv that a file imports, anywhere in it."""
+    known = {_module(file) for file in FILES}
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name.startswith("dsenv"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dsenv"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in known else str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_imports_run_one_way(path: Path) -> None:
+    room = _room(_module(path))
+    if _module(path) in {"dsenv", "dsenv.__main__"}:
+        return
+    for module in _imports(path):
+        other = _room(module)
+        assert other in {"", room} or other in MAY_IMPORT[room], f"{room} must not import {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_a_room_can_be_read_in_one_sitting(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= LINES
+    assert ast.get_docstring(ast.parse(text)), "the first lines say what may stand in a file"
+
+
+@pytest.mark.parametrize("path", [file for file in FILES if _room(_module(file)) != "cli"], ids=_module)
+def test_nothing_below_the_command_line_prints_or_exits(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"print", "exit", "quit", "sys.exit", "input"}, f"{path}:{node.lineno}"
+            assert not called.startswith(("sys.stdout", "sys.stderr")), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_processes_are_started_in_one_room(path: Path) -> None:
+    starts = {"subprocess", "os.system", "os.popen", "os.execvpe", "multiprocessing"}
+    text = path.read_text()
+    if _module(path) != "dsenv.tools.process":
+        for word in starts:
+            assert not re.search(rf"\bimport {re.escape(word)}\b|\b{re.escape(word)}\(", text), word
+    assert "shell=True" not in text
+
+
+def test_the_drawing_is_true() -> None:
+    """docs/architecture.md names every file of the package with a line of its own, and no other."""
+    drawing = (ROOT / "docs" / "architecture.md").read_text()
+    block = re.search(r"```text\n(dsenv/\n.*?)```", drawing, re.DOTALL)
+    assert block
+    drawn: set[str] = set()
+    stack: list[str] = []
+    for line in block[1].splitlines():
+        match = re.match(r"(?P<indent> *)(?P<name>[\w.]+/?)(?: {2,}\S.*)?$", line)
+        assert match, line
+        depth = len(match["indent"]) // 2
+        stack = [*stack[:depth], match["name"]]
+        if not match["name"].endswith("/"):
+            drawn.add("".join(stack))
+    real = {
+        str(path.relative_to(ROOT))
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name not in {"__init__.py", "py.typed"}
+    }
+    assert drawn == real
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {_room(_module(path)) for path in FILES} - {"", "__main__"}
+    assert rooms == set(MAY_IMPORT)
