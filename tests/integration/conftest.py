@@ -1,0 +1,128 @@
+"""Real projects, locked and restored once for all tests, in a store of the session's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAD = """\
+[project]
+name = "{name}"
+
+[platform]
+base = "{base}"
+targets = ["linux-amd64"]
+
+"""
+SMALL = """\
+[python]
+version = "3.11"
+packages = ["six", "idna"]
+
+[system]
+packages = ["jq"]
+"""
+BOOTSTRAP = "bootstrap:debian:bookworm"
+
+
+@dataclass(frozen=True)
+class Dsenv:
+    """dsenv as a user runs it, in one project."""
+
+    directory: Path
+    store: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *words: str, code: int | None = 0, wrapper: tuple[str, ...] = (), **env: Any) -> Any:
+        """Run a command; fail unless it ends with ``code``."""
+        completed = self.start(*words, wrapper=wrapper, **env)
+        stdout, stderr = completed.communicate(timeout=600)
+        if code is not None:
+            assert completed.returncode == code, f"{words}: {completed.returncode}\n{stdout}\n{stderr}"
+        return subprocess.CompletedProcess(words, completed.returncode, stdout, stderr)
+
+    def start(self, *words: str, wrapper: tuple[str, ...] = (), **env: Any) -> subprocess.Popen[str]:
+        """Start a command and return it."""
+        return subprocess.Popen(
+            [*wrapper, sys.executable, "-m", "dsenv", *words],
+            cwd=self.directory,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "DSENV_STORE": str(self.store), **self.env, **env},
+        )
+
+    def json(self, *words: str, code: int | None = 0, **env: Any) -> Any:
+        """Run a command and return the data of its JSON answer."""
+        return json.loads(self(*words, "--json", code=code, **env).stdout)["data"]
+
+    def spec(self, tables: str, *, name: str = "test", base: str = BOOTSTRAP) -> Dsenv:
+        """Write the project's dsenv.toml."""
+        (self.directory / "dsenv.toml").write_text(HEAD.format(name=name, base=base) + tables)
+        return self
+
+    def locks(self) -> dict[str, bytes]:
+        """Return the lock files, by name."""
+        names = ("dsenv.lock", "pylock.toml", "renv.lock")
+        return {name: (self.directory / name).read_bytes() for name in names if (self.directory / name).exists()}
+
+    def copy(self, directory: Path) -> Dsenv:
+        """Return the same project elsewhere: its files without its environments."""
+        shutil.copytree(
+            self.directory, directory, ignore=shutil.ignore_patterns(".dsenv", "results*"), dirs_exist_ok=True
+        )
+        return Dsenv(directory, self.store, self.env)
+
+    @property
+    def current(self) -> Path:
+        """The environment in use."""
+        return (self.directory / ".dsenv" / "current").resolve()
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the store that all tests share, as one user's projects do."""
+    return Path(os.environ.get("DSENV_TEST_STORE") or tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def dsenv(tmp_path: Path, store: Path) -> Dsenv:
+    """Return a new, empty project."""
+    (tmp_path / "project").mkdir()
+    return Dsenv(tmp_path / "project", store)
+
+
+@pytest.fixture(scope="session")
+def _small(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Dsenv:
+    project = Dsenv(tmp_path_factory.mktemp("small"), store).spec(SMALL)
+    project("lock")
+    return project
+
+
+@pytest.fixture
+def small(_small: Dsenv, tmp_path: Path) -> Dsenv:
+    """Return a small project of Python and system packages, locked."""
+    return _small.copy(tmp_path / "small")
+
+
+@pytest.fixture(scope="session")
+def penguins(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Dsenv:
+    """Return the shipped example, locked, restored and run."""
+    directory = tmp_path_factory.mktemp("penguins")
+    ignored = shutil.ignore_patterns(".dsenv", "results*", "*.lock", "pylock.toml")
+    shutil.copytree(ROOT / "examples" / "penguins", directory, ignore=ignored, dirs_exist_ok=True)
+    project = Dsenv(directory, store)
+    project("lock")
+    project("restore")
+    project("run", "--", "sh", "analysis/run.sh", "results")
+    return project

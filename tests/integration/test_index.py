@@ -1,0 +1,111 @@
+"""Python indexes that tell little or nothing right, and machines that have their own ideas of how uv resolves."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration import index as fake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.conftest import Dsenv
+
+pytestmark = [pytest.mark.apt, pytest.mark.index]
+SPEC = '[python]\nversion = "3.11"\npackages = ["{}"]\n'
+
+
+@pytest.fixture
+def index() -> Iterator[fake.Index]:
+    with fake.serve() as found:
+        yield found
+
+
+def _with(index: fake.Index) -> dict[str, Any]:
+    """Return the variables under which uv asks this index first, and the machine's own for what it lacks."""
+    return {"UV_INDEX": index.url}
+
+
+def _versions(project: Dsenv) -> dict[str, str]:
+    lock = tomllib.loads(project.locks()["pylock.toml"].decode())
+    return {package["name"]: package["version"] for package in lock["packages"]}
+
+
+def test_an_index_without_sizes_serves(dsenv: Dsenv, index: fake.Index, tmp_path: Path) -> None:
+    """Plain HTML pages; and every file of the wheel is held against it: headers, scripts, data."""
+    files = {
+        "{data}/headers/plain.h": "int x;\n",
+        "{data}/scripts/plain-script": "#!python\nimport plain; print(plain.version)\n",
+        "{data}/scripts/plain-tool": "#!/bin/sh\necho tool\n",
+        "{data}/data/share/plain.txt": "text\n",
+        "{data}/purelib/plain_extra.py": "x = 1\n",
+    }
+    index.add("plain", "1.0", content=fake.wheel("plain", "1.0", files))
+    own = type(dsenv)(dsenv.directory, tmp_path / "store", _with(index)).spec(SPEC.format("plain"))
+    own("lock")
+    own("restore")
+    assert own("run", "--", "plain-script").stdout == "1.0\n"
+    assert own("run", "--", "plain-tool").stdout == "tool\n"
+    answer = own.json("verify")
+    assert answer["differences"] == []
+    assert {item["path"] for item in answer["generated"] if "plain" in item["path"]} == {
+        "venv/bin/plain-script",
+        "venv/lib/python3.11/site-packages/plain-1.0.dist-info/RECORD",
+    }
+    tool = own.current / "venv/bin/plain-tool"
+    tool.write_text("#!/bin/sh\necho evil\n")
+    drift = own.json("verify", code=4)["differences"]
+    assert [(item["path"], item["what"]) for item in drift] == [("venv/bin/plain-tool", "changed")]
+
+
+@pytest.mark.parametrize("algorithm", ["", "sha512"])
+def test_an_index_without_sha256_is_told(dsenv: Dsenv, index: fake.Index, algorithm: str) -> None:
+    index.add("plain", "1.0")
+    index.hashed = algorithm
+    completed = dsenv.spec(SPEC.format("plain"))("lock", code=1, **_with(index))
+    assert "gives no sha256 for" in completed.stderr
+    assert "plain-1.0" in completed.stderr
+
+
+@pytest.mark.parametrize("tag", ["musllinux_1_2_x86_64", "manylinux_2_39_x86_64", "win_amd64"])
+def test_wheels_for_other_machines_only_are_told(dsenv: Dsenv, index: fake.Index, tag: str) -> None:
+    index.add("plain", "1.0", tag=f"py3-none-{tag}")
+    completed = dsenv.spec(SPEC.format("plain"))("lock", code=1, **_with(index))
+    assert "plain" in completed.stderr
+    assert "wheel" in completed.stderr
+    assert "hint: " in completed.stderr or "no wheels" in completed.stderr
+    assert "dsenv itself failed" not in completed.stderr
+
+
+def test_prereleases_are_for_those_who_ask(dsenv: Dsenv, index: fake.Index) -> None:
+    for name in ("plain", "other"):
+        index.add(name, "1.0")
+        index.add(name, "2.0a1")
+    index.add("early", "0.1b1")
+    spec = '[python]\nversion = "3.11"\npackages = ["plain", "other", "early"]\nprereleases = ["plain"]\n'
+    dsenv.spec(spec)("lock", **_with(index))
+    assert _versions(dsenv) == {"plain": "2.0a1", "other": "1.0", "early": "0.1b1"}
+
+
+def test_a_machines_own_settings_of_uv_change_no_lock(dsenv: Dsenv, index: fake.Index, tmp_path: Path) -> None:
+    """Only where indexes are is taken from uv.toml; how to resolve is said by dsenv.toml alone."""
+    index.add("plain", "1.0")
+    index.add("plain", "2.0")
+    (tmp_path / "uv").mkdir()
+    (tmp_path / "uv" / "uv.toml").write_text(
+        f'resolution = "lowest"\nexclude-newer = "2001-01-01T00:00:00Z"\nrequired-version = "==0.0.1"\n'
+        f'[[index]]\nurl = "{index.url}"\n[[dependency-metadata]]\nname = "plain"\nrequires-dist = ["six"]\n'
+    )
+    dsenv.spec(SPEC.format("plain"))("lock", XDG_CONFIG_HOME=str(tmp_path))
+    assert _versions(dsenv) == {"plain": "2.0"}
+
+
+def test_an_unknown_extra_is_told(dsenv: Dsenv, index: fake.Index) -> None:
+    index.add("plain", "1.0")
+    completed = dsenv.spec(SPEC.format("plain[nope]"))("lock", **_with(index))
+    assert "warning: " in completed.stderr
+    assert "nope" in completed.stderr

@@ -1,0 +1,98 @@
+"""Other tools read our locks: packaging, uv, pip, renv."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.pylock import Pylock
+
+from dsenv.ecosystems.python import uv
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Dsenv
+
+pytestmark = [pytest.mark.apt, pytest.mark.index]
+CRAN = Path(__file__).parents[3] / "shared" / "cran"
+
+
+def _run(*words: str | Path, cwd: Path) -> str:
+    completed = subprocess.run([str(word) for word in words], cwd=cwd, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
+
+
+def _versions(project: Dsenv) -> dict[str, str]:
+    lock = tomllib.loads(project.locks()["pylock.toml"].decode())
+    return {package["name"]: package["version"] for package in lock["packages"]}
+
+
+def test_packaging_validates_pylock(penguins: Dsenv) -> None:
+    lock = Pylock.from_dict(tomllib.loads(penguins.locks()["pylock.toml"].decode()))
+    lock.validate()
+    assert {str(package.version) for package in lock.packages} == set(_versions(penguins).values())
+    assert all(package.index and package.wheels for package in lock.packages)
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="installs the lock into this machine's own Python")
+def test_uv_and_pip_install_the_same_versions_from_pylock(small: Dsenv, tmp_path: Path) -> None:
+    for tool in ("uv", "pip"):
+        venv = tmp_path / tool
+        _run(uv.program(), "venv", "--seed", "--python", sys.executable, venv, cwd=tmp_path)
+        if tool == "uv":
+            _run(uv.program(), "pip", "sync", "--python", venv, small.directory / "pylock.toml", cwd=tmp_path)
+        else:
+            _run(uv.program(), "pip", "install", "--python", venv, "pip>=26.1", cwd=tmp_path)
+            _run(venv / "bin" / "python", "-m", "pip", "install", "-r", small.directory / "pylock.toml", cwd=tmp_path)
+        listed = json.loads(_run(uv.program(), "pip", "list", "--python", venv, "--format", "json", cwd=tmp_path))
+        found = {row["name"]: row["version"] for row in listed}
+        assert {name: found.get(name) for name in _versions(small)} == _versions(small)
+
+
+@pytest.mark.cran
+def test_renv_reads_the_export(penguins: Dsenv, tmp_path: Path) -> None:
+    """renv reads every record, takes its own hash of the installed packages for ours, and finds nothing to change."""
+    if not CRAN.is_dir():
+        pytest.skip(f"the slice of CRAN is not at {CRAN}")
+    tarball = next((CRAN / "src" / "contrib").glob("renv_*.tar.gz"))
+    library = tmp_path / "library"
+    library.mkdir()
+    penguins("run", "--", "R", "CMD", "INSTALL", "--no-docs", f"--library={library}", str(tarball), HOME=str(tmp_path))
+    (tmp_path / "project").mkdir()
+    shutil.copy(penguins.directory / "renv.lock", tmp_path / "project")
+    script = f"""
+        library(renv, lib.loc = "{library}")
+        lock <- renv::lockfile_read("renv.lock")
+        Sys.setenv(RENV_LOCKFILE_VERSION = "1")
+        packages <- names(lock$Packages)
+        installed <- vapply(packages, function(p) renv:::renv_hash_description(
+            file.path(find.package(p), "DESCRIPTION")), character(1))
+        renv::lockfile_write(lock, "again.lock")
+        cat(jsonlite::toJSON(list(versions = lapply(lock$Packages, `[[`, "Version"),
+                                  hashes = as.list(installed), r = lock$R$Version), auto_unbox = TRUE))
+    """
+    completed = penguins(
+        "run",
+        "--",
+        "sh",
+        "-c",
+        f"cd {tmp_path}/project && Rscript - <<'END'\n{script}\nEND\n",
+        HOME=str(tmp_path),
+        RENV_CONFIG_SANDBOX_ENABLED="FALSE",
+    )
+    match = re.search(r"\{.*\}\s*$", completed.stdout)
+    assert match, completed.stdout + completed.stderr
+    found = json.loads(match[0])
+    ours = json.loads(penguins.locks()["renv.lock"])
+    assert found["r"] == "4.2.2"
+    assert found["versions"] == {name: record["Version"] for name, record in ours["Packages"].items()}
+    assert found["hashes"] == {name: record["Hash"] for name, record in ours["Packages"].items()}
+    again = json.loads((tmp_path / "project" / "again.lock").read_text())
+    assert again["Packages"] == ours["Packages"]
