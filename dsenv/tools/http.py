@@ -40,13 +40,14 @@ class _SystemTrust(HTTPAdapter):
 _local = threading.local()
 
 
-def _session() -> requests.Session:
+def session() -> requests.Session:
+    """Return this thread's connection to the world."""
     if not hasattr(_local, "session"):
-        session = requests.Session()
-        session.headers["User-Agent"] = f"dsenv/{__version__}"
-        session.headers["Accept-Encoding"] = "identity"  # the bytes are hashed as they lie on the server
-        session.mount("https://", _SystemTrust())
-        _local.session = session
+        made = requests.Session()
+        made.headers["User-Agent"] = f"dsenv/{__version__}"
+        made.headers["Accept-Encoding"] = "identity"  # the bytes are hashed as they lie on the server
+        made.mount("https://", _SystemTrust())
+        _local.session = made
     return _local.session  # type: ignore[no-any-return]
 
 
@@ -89,14 +90,14 @@ def download(url: str, sink: IO[bytes], *, start: int, proxies: dict[str, str] |
         scheme = urlsplit(url).scheme
         yield from _read(url, sink) if scheme == "file" else _get(url, sink, start, _proxies(url, proxies))
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise DownloadError(f"{without_credentials(url)} did not answer", cause=_reason(error)) from error
+        raise DownloadError(f"{without_credentials(url)} did not answer", cause=reason(error)) from error
     except ValueError as error:
         raise DownloadError(f"{without_credentials(url)} is not an address", cause=str(error)) from error
 
 
 def _get(url: str, sink: IO[bytes], start: int, proxies: dict[str, str] | None) -> Iterator[int]:
     headers = {"Range": f"bytes={start}-"} if start else {}
-    with _session().get(url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies) as response:
+    with session().get(url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies) as response:
         if start and response.status_code in {requests.codes.ok, requests.codes.requested_range_not_satisfiable}:
             sink.seek(0)
             sink.truncate()
@@ -117,7 +118,7 @@ def _proxies(url: str, fallback: dict[str, str] | None) -> dict[str, str] | None
     return None if direct or named else fallback
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Return the innermost reason of a failed request: what the operating system said."""
     inner = error
     while True:

@@ -17,6 +17,8 @@ from packaging.tags import sys_tags
 
 from dsenv.ecosystem import LockFiles
 from dsenv.ecosystems.python import pins, platforms, uv
+from dsenv.ecosystems.python.engines import uv as engine
+from dsenv.ecosystems.python.engines.interface import Question
 from dsenv.ecosystems.python.markers import Space
 from dsenv.errors import IntegrityError, LockFormatError, TornLockError, WrongUseError
 from dsenv.pins import TARGETS, Artifact, Provided, Selection, Target
@@ -104,11 +106,16 @@ def test_tags_stop_at_the_bases_libc() -> None:
 
 
 def test_uv_is_given_a_project_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = uv.project(requirements=["a>=1"], groups={"dev": ["b"]}, environments=["x == 'y'"], settings={"k": ["v"]})
-    document = tomllib.loads(text)
+    space = Space((LINUX,), "3.11.2")
+    question = Question(space=space, requirements=["a>=1"], groups={"dev": ["b"]}, constraints=["c<2"])
+    document = tomllib.loads(engine.project(question))
     assert document["project"]["dependencies"] == ["a>=1"]
     assert document["dependency-groups"] == {"dev": ["b"]}
-    assert document["tool"]["uv"]["required-environments"] == ["x == 'y'"]
+    tool = document["tool"]["uv"]
+    assert tool["constraint-dependencies"] == ["c<2"]
+    assert "override-dependencies" not in tool
+    assert len(tool["environments"]) == 1
+    assert space.where(tool["environments"][0]) == space.everywhere
     monkeypatch.setenv("UV_RESOLUTION", "lowest")
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://index.example/simple")
     monkeypatch.setenv("VIRTUAL_ENV", "/x")
@@ -130,7 +137,7 @@ def test_uv_is_given_a_project_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_uvs_troubles_are_told_apart(stderr: str, kind: str) -> None:
-    error = uv._trouble(process.Completed(argv=("uv",), code=1, stdout="", stderr=stderr))
+    error = engine._trouble(process.Completed(argv=("uv",), code=1, stdout="", stderr=stderr))
     assert type(error).__name__.startswith(kind)
     assert "split" not in error.cause
     assert not error.cause.startswith("error")
@@ -305,7 +312,7 @@ def test_what_uv_warns_of_is_told_once() -> None:
     stderr = (
         "Using CPython 3.11\nwarning: The package `a` has no extra `b`\nwarning: The package `a` has no extra `b`\n"
     )
-    assert uv.read_warnings(stderr) == ("The package `a` has no extra `b`",)
+    assert engine.read_warnings(stderr) == ("The package `a` has no extra `b`",)
 
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # sha256 of nothing

@@ -161,7 +161,7 @@ def test_protobuf_fields_read_back(fields: list[tuple[int, int | bytes]]) -> Non
 
 def test_a_request_error_shows_its_innermost_reason() -> None:
     outer = ConnectionError(RuntimeError("pool", OSError("Temporary failure")))
-    assert http._reason(outer) == "Temporary failure"
+    assert http.reason(outer) == "Temporary failure"
 
 
 LONG = "charset_normalizer-3.5.2-cp311-cp311-manylinux2014_x86_64.manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl"

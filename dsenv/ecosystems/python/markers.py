@@ -30,17 +30,24 @@ class Space:
     Args:
         targets: The declared targets.
         lowest: The lowest interpreter recorded, ``3.11.2``.
+        alone: Whether no later patch counts.
 
     """
 
-    def __init__(self, targets: Sequence[Target], lowest: str) -> None:
+    def __init__(self, targets: Sequence[Target], lowest: str, *, alone: bool = False) -> None:
         major, minor, patch = lowest.split(".")
         self._minor = f"{major}.{minor}"
-        self.requires_python = f">={lowest},<{major}.{int(minor) + 1}"
+        above = self.version(int(patch) + 1) if alone else f"{major}.{int(minor) + 1}"
+        self.requires_python = f">={lowest},<{above}"
+        self.bounds = f"python_full_version >= '{lowest}' and python_full_version < '{above}'"
         self.targets = tuple(targets)
-        self.patches = range(int(patch), _LAST_PATCH + 1)
+        self.patches = range(int(patch), int(patch) + 1 if alone else _LAST_PATCH + 1)
         self.everywhere: Where = frozenset((target, patch) for target in self.targets for patch in self.patches)
         self._where = cache(self._evaluate)
+
+    def version(self, patch: int) -> str:
+        """Return the version that a patch is: ``3.11.2``."""
+        return f"{self._minor}.{patch}"
 
     def where(self, marker: str) -> Where:
         """Return where a marker is true; an empty one is true everywhere."""
@@ -74,7 +81,7 @@ class Space:
         return frozenset(
             (target, patch)
             for target, patch in self.everywhere
-            if parsed.evaluate(cast("Mapping[str, str]", platforms.environment(target, f"{self._minor}.{patch}")))
+            if parsed.evaluate(cast("Mapping[str, str]", platforms.environment(target, self.version(patch))))
         )
 
     def _text(self, where: Where) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from packaging.markers import Marker
@@ -19,18 +18,21 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from dsenv.ecosystem import Offer, Request, Resolution
+from dsenv.ecosystems.python import freshness, platforms, uv
 from dsenv.ecosystems.python import pins as python_pins
-from dsenv.ecosystems.python import platforms, uv
+from dsenv.ecosystems.python.engines import ENGINES
+from dsenv.ecosystems.python.engines.interface import Pin, Question
 from dsenv.ecosystems.python.markers import Space
 from dsenv.errors import LockFormatError, ResolutionError
-from dsenv.pins import Need, Selection, Target, without_credentials
+from dsenv.pins import Need, Selection, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from dsenv.ecosystems.python.engines.interface import Answer, Engine
     from dsenv.ecosystems.python.pins import Installer, Interpreter, Pins
     from dsenv.ecosystems.python.spec import Spec
+    from dsenv.store import Store
 
 _LOCK_VERSION: Final = Version("1.0")
 _NO_WHEEL: Final = "Bound it to a version that has one, or leave the target out."
@@ -52,36 +54,54 @@ def resolve(request: Request) -> Resolution:
     """Resolve the requirements; beside the system packages, which it does not wait for."""
     spec: Spec = request.spec
     interpreters = _interpreters(spec, request)
+    engine = ENGINES[spec.resolver]
     lowest = min((row.version for row in interpreters), key=Version)
-    space = Space(request.platform.targets, lowest)
-    preferred = "" if request.upgrade or request.previous is None else _preferences(request.previous)
+    space = Space(request.platform.targets, lowest, alone=engine.one_place)
+    question = Question(
+        space=space,
+        requirements=spec.packages,
+        groups={str(canonicalize_name(name)): spec.groups[name] for name in spec.groups},
+        constraints=spec.constraints,
+        overrides=spec.overrides,
+        exclude=spec.exclude,
+        prereleases=spec.prereleases,
+        preferred=_preferred(None if request.upgrade else request.previous),
+    )
     request.progress.update("resolving the Python packages")
-    with ThreadPoolExecutor(2) as pool, request.store.scratch("uv") as scratch:
-        installers = pool.submit(_installers, interpreters, request.previous, scratch / "installer")
-        groups = {str(canonicalize_name(name)): spec.groups[name] for name in sorted(spec.groups)}
-        locked = _lock(spec, groups, space, scratch / "project", preferred)
-        for warning in locked.warnings:
-            request.progress.warn(warning)
-        packages = tuple(_packages(locked, space, interpreters))
+    with ThreadPoolExecutor(2) as pool:
+        installers = pool.submit(_installers, interpreters, space, request)
+        answer = _ask(engine, question, request.store)
+        stale = pool.submit(freshness.stale, answer.packages)
         pins = python_pins.Pins(
             interpreters=interpreters,
             installers=installers.result(),
-            engine=f"uv {locked.version}",
-            lock=Pylock(
-                lock_version=_LOCK_VERSION,
-                created_by=python_pins.CREATED_BY,
-                packages=packages,
-                environments=[
-                    Marker(f"{platforms.clause(target)} and implementation_name == 'cpython'")
-                    for target in space.targets
-                ],
-                requires_python=SpecifierSet(space.requires_python),
-                dependency_groups=sorted(groups) or None,
-            ),
+            engine=answer.engine,
+            lock=_pylock(answer, question, interpreters),
         )
-    pins.lock.validate()
-    _check_every_target(pins, request.platform.targets, tuple(sorted(groups)))
+    for warning in (*answer.warnings, *stale.result()):
+        request.progress.warn(warning)
+    _check_every_target(pins, request.platform.targets, tuple(sorted(question.groups)))
     return Resolution(pins=pins)
+
+
+def _ask(engine: Engine, question: Question, store: Store) -> Answer:
+    with store.scratch("resolve") as directory:
+        return engine.resolve(question, directory, store)
+
+
+def _pylock(answer: Answer, question: Question, interpreters: Sequence[Interpreter]) -> Pylock:
+    space = question.space
+    clauses = [f"{platforms.clause(target)} and implementation_name == 'cpython'" for target in space.targets]
+    lock = Pylock(
+        lock_version=_LOCK_VERSION,
+        created_by=python_pins.CREATED_BY,
+        packages=tuple(_packages(answer, space, interpreters)),
+        environments=[Marker(clause) for clause in clauses],
+        requires_python=SpecifierSet(space.requires_python),
+        dependency_groups=[canonicalize_name(name) for name in sorted(question.groups)] or None,
+    )
+    lock.validate()
+    return lock
 
 
 def _package(spec: Spec) -> str:
@@ -125,114 +145,36 @@ def _others(offer: Offer) -> str:
     return ", ".join(names) or "no python3 package"
 
 
-def _lock(spec: Spec, groups: Mapping[str, Sequence[str]], space: Space, directory: Path, preferred: str) -> uv.Locked:
-    bounds = " and ".join(
-        f"python_full_version {text[: -len(text.lstrip('<>='))]} '{text.lstrip('<>=')}'"
-        for text in space.requires_python.split(",")
-    )
-    environments = [
-        f"{platforms.clause(target)} and implementation_name == 'cpython' and {bounds}" for target in space.targets
-    ]
-    settings: dict[str, Any] = {
-        "constraint-dependencies": list(spec.constraints),
-        "override-dependencies": list(spec.overrides),
-        "exclude-dependencies": list(spec.exclude),
-    }
-    options = {"prerelease": "if-necessary", "prerelease-package": dict.fromkeys(spec.prereleases, "allow")}
-    directory.mkdir()
-    pyproject = uv.project(
-        requirements=spec.packages,
-        groups=groups,
-        environments=environments,
-        settings={key: value for key, value in settings.items() if value},
-    )
-    return uv.lock(directory, pyproject, options=options, preferred=preferred, groups=sorted(groups))
-
-
-def _preferences(previous: Pins) -> str:
-    return uv.preferences(
-        [
-            (package.name, str(package.version), package.index)
-            for package in previous.lock.packages
-            if package.version and package.index
-        ]
+def _preferred(previous: Pins | None) -> tuple[Pin, ...]:
+    packages = previous.lock.packages if previous else ()
+    return tuple(
+        Pin(name=package.name, version=str(package.version), index=package.index)
+        for package in packages
+        if package.version and package.index
     )
 
 
-def _packages(locked: uv.Locked, space: Space, interpreters: Sequence[Interpreter]) -> list[Package]:
-    """Return the packages of uv's lock in PEP 751's words, for the declared targets only."""
+def _packages(answer: Answer, space: Space, interpreters: Sequence[Interpreter]) -> Iterable[Package]:
+    """Yield an answer's packages in PEP 751's words, sorted, with the wheels of the declared targets only."""
     accepted = {tag for row in interpreters for tag in platforms.tags(Target.parse(row.target), row.version, row.libc)}
-    markers = _markers(locked, space)
-    found = []
-    for package in locked.lock.get("package", []):
-        key = (package["name"], package.get("version", ""))
-        if key not in markers:
-            continue
-        marker = markers[key]
-        wheels = [_wheel(wheel) for wheel in package.get("wheels", [])]
-        fitting = [wheel for wheel in wheels if _tags(wheel) & accepted]
+    for found in sorted(answer.packages, key=lambda found: (found.name, found.version)):
+        fitting = [wheel for wheel in found.wheels if _tags(wheel) & accepted]
         if not fitting:
             raise ResolutionError(
-                f"{package['name']} {package['version']} has no wheel for any of the targets",
-                cause="\n".join(wheel.filename for wheel in wheels) or "the index lists no wheel of it",
+                f"{found.name} {found.version} has no wheel for any of the targets",
+                cause="\n".join(wheel.filename for wheel in found.wheels) or "the index lists no wheel of it",
                 hint=_NO_WHEEL,
             )
-        found.append(
-            Package(
-                name=canonicalize_name(package["name"]),
-                version=Version(package["version"]),
-                marker=Marker(marker) if marker else None,
-                dependencies=_dependencies(package) or None,
-                index=without_credentials(package["source"]["registry"]),
-                wheels=fitting,
-            )
+        groups = {name: places for name, places in found.where.items() if name}
+        marker = space.marker(found.where.get("", frozenset()), groups)
+        yield Package(
+            name=canonicalize_name(found.name),
+            version=Version(found.version),
+            marker=Marker(marker) if marker else None,
+            dependencies=list(found.dependencies) or None,
+            index=found.index,
+            wheels=fitting,
         )
-    return sorted(found, key=lambda package: (package.name, str(package.version)))
-
-
-def _markers(locked: uv.Locked, space: Space) -> dict[tuple[str, str], str]:
-    """Return the marker of each package, by name and version, from who exports it where."""
-    where: dict[tuple[str, str], dict[str, Any]] = {}
-    for group, packages in locked.exports.items():
-        for package in packages:
-            key = (package["name"], package.get("version", ""))
-            places = space.where(package.get("marker", ""))
-            where.setdefault(key, {})[group] = where.get(key, {}).get(group, frozenset()) | places
-    return {
-        key: space.marker(groups.get("", frozenset()), {name: places for name, places in groups.items() if name})
-        for key, groups in where.items()
-        if any(groups.values())
-    }
-
-
-def _dependencies(package: Mapping[str, Any]) -> list[dict[str, str]]:
-    rows = [
-        {"name": row["name"], **({"version": row["version"]} if "version" in row else {})}
-        for row in package.get("dependencies", [])
-    ]
-    unique = {tuple(sorted(row.items())): row for row in rows}
-    return [unique[key] for key in sorted(unique)]
-
-
-def _wheel(row: Mapping[str, Any]) -> PackageWheel:
-    if "url" not in row:
-        raise ResolutionError(
-            f"{row.get('path', 'a wheel')} lies in a local directory, which no other machine has",
-            hint="Leave find-links out of uv's configuration.",
-        )
-    algorithm, _, value = row.get("hash", "").partition(":")
-    if algorithm != "sha256":
-        raise ResolutionError(
-            f"the Python index gives no sha256 for {without_credentials(row['url'])}",
-            hint="Take the package from an index that lists sha256 hashes.",
-        )
-    uploaded = row.get("upload-time")
-    return PackageWheel(
-        url=without_credentials(row["url"]),
-        size=row.get("size"),
-        upload_time=datetime.fromisoformat(uploaded).replace(microsecond=0) if uploaded else None,
-        hashes={algorithm: value},
-    )
 
 
 def _tags(wheel: PackageWheel) -> set[Any]:
@@ -244,23 +186,15 @@ def _tags(wheel: PackageWheel) -> set[Any]:
         return set()
 
 
-def _installers(interpreters: Sequence[Interpreter], previous: Pins | None, directory: Path) -> tuple[Installer, ...]:
+def _installers(interpreters: Sequence[Interpreter], space: Space, request: Request) -> tuple[Installer, ...]:
     """Return the wheel of this very uv for each target, as the index lists it."""
     version = uv.version()
     targets = [Target.parse(row.target) for row in interpreters]
-    if previous and [(row.target, row.version) for row in previous.installers] == [(str(t), version) for t in targets]:
-        return previous.installers
-    directory.mkdir()
-    pyproject = uv.project(
-        requirements=[f"uv=={version}"],
-        groups={},
-        environments=[platforms.clause(target) for target in targets],
-        settings={},
-    )
-    locked = uv.lock(directory, pyproject)
-    wheels = [
-        _wheel(wheel) for package in locked.lock["package"] if package["name"] == "uv" for wheel in package["wheels"]
-    ]
+    known = request.previous.installers if request.previous else ()
+    if [(row.target, row.version) for row in known] == [(str(target), version) for target in targets]:
+        return known
+    answer = _ask(ENGINES["uv"], Question(space=space, requirements=[f"uv=={version}"]), request.store)
+    wheels = [wheel for found in answer.packages for wheel in found.wheels]
     rows = []
     for row, target in zip(interpreters, targets, strict=True):
         ranks = {tag: rank for rank, tag in enumerate(platforms.tags(target, row.version, row.libc))}

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from dsenv.model import Array, Model, Text, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dsenv.ecosystem import Platform, Table
 
@@ -22,6 +22,12 @@ _FUTURE: Final = {
     "build": "building from source is not supported yet: only wheels are locked",
     "conflicts": "groups that are solved apart are not supported yet",
     "indexes": "indexes of their own are not supported yet: set the default one in uv's configuration",
+}
+
+_NOT_PIPS: Final = {
+    "overrides": "pip-tools cannot replace what a package asks for: use `uv`",
+    "exclude": "pip-tools cannot leave a package out: use `uv`",
+    "prereleases": "pip-tools takes pre-releases where a requirement names one (`>=2.0rc1`), not by package: use `uv`",
 }
 
 
@@ -102,14 +108,22 @@ class Spec(Model):
 
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
     """Return what is asked for and cannot be done yet."""
-    del platform
     faults: list[tuple[tuple[str | int, ...], str]] = []
     for field, sentence in _FUTURE.items():
         if getattr(spec, field) != Spec.model_fields[field].default:
             faults.append(((Spec.model_fields[field].alias or field,), sentence))
-    if spec.resolver != "uv":
-        faults.append((("resolver",), "the pip-tools engine is not supported yet: use `uv`"))
+    if spec.resolver == "pip-tools":
+        faults.extend(_beyond_pip(spec, platform))
     return faults
+
+
+def _beyond_pip(spec: Spec, platform: Platform) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """Yield what pip has no way to do."""
+    if len(platform.targets) > 1:
+        yield ("resolver",), "pip-tools resolves for one target, that of the machine it runs on: use `uv` for several"
+    for field, sentence in _NOT_PIPS.items():
+        if getattr(spec, field):
+            yield (field,), sentence
 
 
 def inputs(spec: Spec, platform: Platform) -> Table:

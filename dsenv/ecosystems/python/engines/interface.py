@@ -1,0 +1,95 @@
+"""What an engine is asked and what it answers: values that know no engine, so that a lock does not tell which it was.
+
+An engine reaches indexes as the machine is set up to; how to resolve is said by the question alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from dsenv.errors import ResolutionError
+from dsenv.pins import without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from packaging.pylock import PackageWheel
+
+    from dsenv.ecosystems.python.markers import Space, Where
+    from dsenv.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A version that is locked already, and is to stay if it can."""
+
+    name: str  # "numpy", normalized
+    version: str
+    index: str  # the simple API that it came from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is to be resolved, for every place of a space at once."""
+
+    space: Space
+    requirements: Sequence[str]  # PEP 508
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by normalized name
+    constraints: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    exclude: Sequence[str] = ()  # names
+    prereleases: Sequence[str] = ()  # names of packages of which a pre-release may be taken
+    preferred: Sequence[Pin] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One package of an answer."""
+
+    name: str  # normalized
+    version: str
+    index: str  # without credentials
+    wheels: tuple[PackageWheel, ...]  # as the index lists them, for whatever machine
+    dependencies: tuple[Mapping[str, str], ...]  # name, and version where the answer has several
+    where: Mapping[str, Where]  # by group, "" for what is always installed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an engine found."""
+
+    packages: Sequence[Found]
+    engine: str  # "uv 0.13.9"
+    warnings: Sequence[str] = ()
+
+
+class Engine(Protocol):
+    """An engine; a module of this package is its implementation."""
+
+    @property
+    def one_place(self) -> bool:
+        """Whether it answers for one target and one interpreter only, those that it runs on."""
+
+    def resolve(self, question: Question, directory: Path, store: Store) -> Answer:
+        """Answer a question.
+
+        Args:
+            question: What is asked.
+            directory: An empty directory to work in.
+            store: Has the caches of tools.
+
+        Raises:
+            ResolutionError: There is no solution; the cause names the chain.
+            DownloadError: An index does not answer.
+
+        """
+
+
+def no_sha256(url: str) -> ResolutionError:
+    """Return the error for a file that an index lists without its sha256."""
+    return ResolutionError(
+        f"the Python index gives no sha256 for {without_credentials(url)}",
+        hint="Take the package from an index that lists sha256 hashes.",
+    )

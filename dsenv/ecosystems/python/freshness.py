@@ -1,0 +1,59 @@
+"""Which pins are years behind the newest release: mostly a bound that nobody meant, or a solver that gave in."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from packaging.version import InvalidVersion, Version
+
+from dsenv.ecosystems.python import simple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from dsenv.ecosystems.python.engines.interface import Found
+
+BEHIND: Final = timedelta(days=2 * 365)
+
+
+def stale(packages: Sequence[Found]) -> list[str]:
+    """Return a sentence for each package whose version is ``BEHIND`` the newest release of its project.
+
+    No clock is asked: only packages that are old beside the newest of the answer have their project's page read.
+    """
+    dates = {found.name: date for found in packages if (date := _uploaded(found))}
+    if not dates:
+        return []
+    newest = max(dates.values())
+    old = [found for found in packages if found.name in dates and newest - dates[found.name] > BEHIND]
+    sentences = []
+    for index in sorted({found.index for found in old}):
+        here = {found.name: found for found in old if found.index == index}
+        for name, files in simple.pages(index, here).items():
+            release = _newest(files)
+            if release and release[1] - dates[name] > BEHIND:
+                years = (release[1] - dates[name]).days / 365
+                sentences.append(
+                    f"{name} {here[name].version} ({dates[name]:%Y-%m-%d}) is {years:.0f} years behind its newest "
+                    f"release {release[0]}: bound it, or see what holds it back"
+                )
+    return sorted(sentences)
+
+
+def _uploaded(found: Found) -> datetime | None:
+    return max((wheel.upload_time for wheel in found.wheels if wheel.upload_time), default=None)
+
+
+def _newest(files: Iterable[simple.File]) -> tuple[str, datetime] | None:
+    """Return the newest final release that is not withdrawn, and when it came."""
+    releases: dict[Version, datetime] = {}
+    for file in files:
+        try:
+            version = Version(file.version)
+        except InvalidVersion:
+            continue
+        if file.uploaded and not file.yanked and not version.is_prerelease:
+            releases[version] = max(file.uploaded, releases.get(version, file.uploaded))
+    return (str(version := max(releases)), releases[version]) if releases else None
