@@ -83,6 +83,18 @@ class Platform:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """Which of an ecosystem's pins are not to be kept."""
+
+    everything: bool = False
+    names: frozenset[str] = frozenset()
+
+    def releases(self, name: str) -> bool:
+        """Say whether a package's version may move although nothing forces it."""
+        return self.everything or name in self.names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What ``resolve`` is given.
 
@@ -91,8 +103,8 @@ class Request:
 
     spec: Any  # the ecosystem's own model
     platform: Platform
-    previous: Any | None  # the ecosystem's pins as they are locked, to be preferred
-    upgrade: bool  # whether to prefer nothing
+    previous: Sequence[Any]  # the ecosystem's pins as they are locked, to be preferred; both sides after a merge
+    upgrade: Upgrade
     offers: Mapping[Target, Offer]
     needs: Sequence[Need]  # all ecosystems' needs; only the foundation answers them
     provided: Callable[[], Mapping[Target, Mapping[str, Provided]]]
@@ -105,7 +117,6 @@ class Resolution:
     """What ``resolve`` answers."""
 
     pins: Any  # the ecosystem's own model
-    needs: tuple[Need, ...] = ()  # system packages that only the resolution revealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +206,12 @@ class Ecosystem(Protocol):
     def write(self, pins: Any, inputs: Table) -> LockFiles:
         """Return the pins, and the inputs that they answer, as lock files in canonical form."""
 
+    def revealed(self, pins: Any) -> tuple[Need, ...]:
+        """Return the system packages that only the resolution revealed."""
+
+    def versions(self, pins: Any) -> Mapping[str, str]:
+        """Return the version of each package, by the name that a person would upgrade it by."""
+
     def owns(self, filename: str, text: str) -> bool:
         """Say whether an export that is there was written by dsenv and by nobody since."""
 
@@ -224,6 +241,12 @@ class Foundation(Ecosystem, Protocol):
         self, spec: Any, platform: Platform, project: Path, store: Store, progress: Progress
     ) -> Mapping[Target, Offer]:
         """Find out what each target's distribution has on offer today."""
+
+    def offers(self, pins: Any) -> Mapping[Target, Offer]:
+        """Return what the locked rows have on offer: enough for whoever needs nothing beyond them."""
+
+    def answers(self, pins: Any, needs: Sequence[Need]) -> bool:
+        """Say whether the rows answer exactly these needs, on every target."""
 
     def provided(self, pins: Any) -> Mapping[Target, Mapping[str, Provided]]:
         """Return the locked system packages as other ecosystems may see them."""

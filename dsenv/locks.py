@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from dsenv.ecosystem import LockFiles, Table, inputs_of, table_of
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 from dsenv.errors import LockFormatError, StaleLockError, TornLockError, writing
-from dsenv.formats import toml_write
+from dsenv.formats import conflicts, toml_write
 from dsenv.pins import Target, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dsenv.ecosystem import Ecosystem
     from dsenv.pins import Selection
     from dsenv.spec import Spec
 
@@ -75,20 +74,32 @@ def read(directory: Path) -> Locks:
         LockFormatError: A file is damaged, torn or of a newer format.
 
     """
-    found = _read(directory, torn=False)
+    texts = _texts(directory)
+    for name, text in texts.items():
+        if conflicts.is_torn(text):
+            raise LockFormatError(f"{name} has conflict markers", hint="Run `dsenv lock`: it resolves both sides.")
+    found = _parse(texts, torn=False)
     if FOUNDATION.name not in found.parts:
         raise LockFormatError(f"{FILE} is damaged", cause=f"there is no [{FOUNDATION.name}]", hint=_RENEW)
     return found
 
 
-def read_previous(directory: Path) -> Locks | None:
-    """Return what a project has locked so far, or ``None`` when it is nothing; a part whose file is gone is left out.
+def read_previous(directory: Path) -> tuple[Locks, ...]:
+    """Return what a project has locked so far: nothing, one set, or both sides of a merge, ours first.
+
+    A part whose file is gone is left out.
 
     Raises:
         LockFormatError: A file is damaged or of a newer format.
 
     """
-    return _read(directory, torn=True) if (directory / FILE).exists() else None
+    if not (directory / FILE).exists():
+        return ()
+    texts = _texts(directory)
+    if not any(map(conflicts.is_torn, texts.values())):
+        return (_parse(texts, torn=True),)
+    halves = {name: conflicts.sides(text) for name, text in texts.items()}
+    return tuple(_parse({name: half[side] for name, half in halves.items()}, torn=True) for side in (0, 1))
 
 
 def names() -> list[str]:
@@ -96,9 +107,21 @@ def names() -> list[str]:
     return [FILE, *(name for ecosystem in ECOSYSTEMS for name in ecosystem.files)]
 
 
-def _read(directory: Path, *, torn: bool) -> Locks:
+def _texts(directory: Path) -> dict[str, str]:
+    """Return the text of each lock file that is there."""
+    found = {}
+    for name in names():
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                found[name] = (directory / name).read_text("utf-8")
+            except UnicodeDecodeError as error:
+                raise LockFormatError(f"{name} is damaged", cause=str(error), hint=_RENEW) from error
+    return found
+
+
+def _parse(texts: Mapping[str, str], *, torn: bool) -> Locks:
     """Read every part and hold it against the others; with ``torn``, one whose file is gone is left out."""
-    document = _load(directory / FILE)
+    document = _document(texts)
     try:
         targets = tuple(Target.parse(text) for text in document["targets"])
     except (KeyError, TypeError, ValueError) as error:
@@ -110,10 +133,10 @@ def _read(directory: Path, *, torn: bool) -> Locks:
             table = table_of(document, ecosystem.name, FILE)
             inputs_of(table, FILE)
             own = table_of(provenance, ecosystem.name, FILE)
-            lock = LockFiles(table=table, provenance=own, files=_own(ecosystem, directory))
+            files = {name: texts[name] for name in ecosystem.files if name in texts}
             try:
                 with _with_way_out():
-                    pins, inputs = ecosystem.read(lock)
+                    pins, inputs = ecosystem.read(LockFiles(table=table, provenance=own, files=files))
             except TornLockError:
                 if not torn:
                     raise
@@ -136,11 +159,6 @@ def _with_way_out() -> Iterator[None]:
     except LockFormatError as error:
         error.hint = error.hint or _RENEW
         raise
-
-
-def _own(ecosystem: Ecosystem, directory: Path) -> dict[str, str]:
-    """Return the texts of an ecosystem's own lock files, by name, where there are any."""
-    return {name: _text(directory / name) for name in ecosystem.files if (directory / name).exists()}
 
 
 def render(locks: Locks) -> tuple[dict[str, str], dict[str, str]]:
@@ -211,31 +229,18 @@ def check_fresh(spec: Spec, locks: Locks) -> None:
         raise StaleLockError("the lock does not answer dsenv.toml", cause="\n".join(found), hint="Run `dsenv lock`.")
 
 
-def _text(path: Path) -> str:
-    """Return the text of a lock file that version control has not left in two halves."""
+def _document(texts: Mapping[str, str]) -> Table:
+    if FILE not in texts:
+        raise StaleLockError(f"there is no {FILE} yet", hint="Run `dsenv lock`.")
     try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise LockFormatError(f"{path.name} is damaged", cause=str(error), hint=_RENEW) from error
-    if any(line.startswith(("<<<<<<< ", ">>>>>>> ")) for line in text.splitlines()):
-        raise LockFormatError(
-            f"{path.name} has conflict markers", hint="Take one side of it whole, then run `dsenv lock`."
-        )
-    return text
-
-
-def _load(path: Path) -> Table:
-    try:
-        table = tomllib.loads(_text(path))
-    except FileNotFoundError as error:
-        raise StaleLockError(f"there is no {path.name} yet", hint="Run `dsenv lock`.") from error
+        table = tomllib.loads(texts[FILE])
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number may have too many digits
-        raise LockFormatError(f"{path.name} is damaged", cause=str(error), hint=_RENEW) from error
+        raise LockFormatError(f"{FILE} is damaged", cause=str(error), hint=_RENEW) from error
     version = table.get("lock-version")
     if version != VERSION:
         is_newer = isinstance(version, int) and version > VERSION
         raise LockFormatError(
-            f"{path.name} has format {version}, and this dsenv reads format {VERSION}",
+            f"{FILE} has format {version}, and this dsenv reads format {VERSION}",
             hint="Use a newer dsenv." if is_newer else _RENEW,
         )
     return table

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dsenv import locks
-from dsenv.ecosystem import Request
+from dsenv.ecosystem import Request, Upgrade
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
-from dsenv.errors import DownloadError, StaleLockError
+from dsenv.errors import DownloadError, ResolutionError, StaleLockError, WrongUseError
+from dsenv.operations import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from dsenv.ecosystem import Ecosystem, Offer, Resolution
     from dsenv.locks import Locks, Part
+    from dsenv.operations.changes import Change
     from dsenv.pins import Need, Target
     from dsenv.progress import Progress
     from dsenv.project import Project
@@ -32,12 +34,21 @@ class LockResult:
     changed: tuple[str, ...] = ()  # names of files that were written
     foreign: tuple[str, ...] = ()  # names of exports that are somebody else's
     was_fresh: bool = False  # nothing was resolved, since the lock answers the spec
+    moved: tuple[Change, ...] = ()  # which packages came, went or have another version
 
 
 def lock(
-    project: Project, spec: Spec, store: Store, progress: Progress, *, upgrade: bool = False, locked: bool = False
+    project: Project,
+    spec: Spec,
+    store: Store,
+    progress: Progress,
+    *,
+    upgrade: bool = False,
+    packages: Sequence[str] = (),
+    refresh: bool = False,
+    locked: bool = False,
 ) -> LockResult:
-    """Bring the locks up to the spec.
+    """Bring the locks up to the spec; a part that answers it already stays as it is.
 
     Args:
         project: Where they lie.
@@ -45,15 +56,16 @@ def lock(
         store: Where artifacts that have to be read come to lie.
         progress: Told what is going on.
         upgrade: Prefer no existing pin.
+        packages: Names whose pins are not preferred, with or without their ecosystem: ``pandas``, ``r:dplyr``.
+        refresh: Ask the indexes again although nothing has changed.
         locked: Fail when the locks would have to change.
 
     """
-    previous = locks.read_previous(project.directory)
-    if fresh := _fresh(spec, previous, upgrade=upgrade):
+    forced = upgrade or refresh or bool(packages)
+    if fresh := _fresh(spec, locks.read_previous(project.directory), forced=forced):
         return fresh
     if locked:
-        if previous:
-            locks.check_fresh(spec, previous)
+        locks.check_fresh(spec, locks.read(project.directory))
         raise StaleLockError("the lock would have to change, and --locked forbids it", hint="Run `dsenv lock`.")
     if store.offline:
         raise DownloadError(
@@ -61,86 +73,149 @@ def lock(
         )
     with project.busy(progress):
         previous = locks.read_previous(project.directory)
-        if fresh := _fresh(spec, previous, upgrade=upgrade):
+        if fresh := _fresh(spec, previous, forced=forced):
             return fresh  # another dsenv has written it meanwhile
-        found = _carry_over(_resolve(project, spec, store, progress, previous, upgrade=upgrade), previous)
-        changed, foreign = locks.write(project.directory, found)
-    return LockResult(locks=found, digest=found.digest(), changed=tuple(changed), foreign=tuple(foreign))
-
-
-def _fresh(spec: Spec, previous: Locks | None, *, upgrade: bool) -> LockResult | None:
-    if previous is None or upgrade or locks.differences(spec, previous):
-        return None
-    return LockResult(locks=previous, digest=previous.digest(), was_fresh=True)
-
-
-def _resolve(
-    project: Project, spec: Spec, store: Store, progress: Progress, previous: Locks | None, *, upgrade: bool
-) -> Locks:
-    """Resolve all parts at once; only what needs another part's answer waits for it."""
-    asked = [ecosystem for ecosystem in ECOSYSTEMS if spec.parts[ecosystem.name] is not None]
-    offers = FOUNDATION.survey(spec.parts[FOUNDATION.name], spec.platform, project.directory, store, progress)
-    needs = tuple(need for row in asked for need in row.needs(spec.parts[row.name], offers))
-    resolutions = _side_by_side(asked, spec, store, progress, previous, offers, needs, upgrade=upgrade)
-    revealed = {need for resolution in resolutions.values() for need in resolution.needs} - set(needs)
-    if revealed:
-        resolutions = _side_by_side(
-            asked, spec, store, progress, previous, offers, (*needs, *sorted(revealed)), upgrade=upgrade
+        work = _Work(
+            project=project,
+            spec=spec,
+            store=store,
+            progress=progress,
+            previous=previous,
+            upgrades=_upgrades(previous, packages, everything=upgrade),
+            forced=forced,
         )
-    return locks.Locks(
-        targets=spec.platform.targets,
-        parts={
-            row.name: locks.Part(
-                pins=resolutions[row.name].pins, inputs=row.inputs(spec.parts[row.name], spec.platform)
-            )
-            for row in asked
-        },
+        found = _carry_over(work.resolve(), previous)
+        changed, foreign = locks.write(project.directory, found)
+    return LockResult(
+        locks=found,
+        digest=found.digest(),
+        changed=tuple(changed),
+        foreign=tuple(foreign),
+        moved=tuple(changes.between(previous[0] if previous else None, found)),
     )
 
 
-def _side_by_side(
-    asked: list[Ecosystem],
-    spec: Spec,
-    store: Store,
-    progress: Progress,
-    previous: Locks | None,
-    offers: Mapping[Target, Offer],
-    needs: tuple[Need, ...],
-    *,
-    upgrade: bool,
-) -> dict[str, Resolution]:
-    with ThreadPoolExecutor(len(asked)) as pool:
+def _fresh(spec: Spec, previous: Sequence[Locks], *, forced: bool) -> LockResult | None:
+    if forced or len(previous) != 1 or locks.differences(spec, previous[0]):
+        return None
+    return LockResult(locks=previous[0], digest=previous[0].digest(), was_fresh=True)
+
+
+def _upgrades(previous: Sequence[Locks], packages: Sequence[str], *, everything: bool) -> dict[str, Upgrade]:
+    """Return what each ecosystem is to upgrade; raise ``WrongUseError`` for a name that no part has locked."""
+    names: dict[str, set[str]] = {row.name: set() for row in ECOSYSTEMS}
+    locked = {
+        row.name: {
+            name for held in previous if row.name in held.parts for name in row.versions(held.parts[row.name].pins)
+        }
+        for row in ECOSYSTEMS
+    }
+    for package in packages:
+        kind, _, name = package.rpartition(":")
+        takers = [row.name for row in ECOSYSTEMS if kind in {"", row.name} and name in locked[row.name]]
+        if not takers:
+            raise WrongUseError(f"no package {package} is locked", hint="Name it as the lock does: pandas, r:dplyr.")
+        for taker in takers:
+            names[taker].add(name)
+    return {name: Upgrade(everything=everything, names=frozenset(found)) for name, found in names.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What all steps of one resolution need."""
+
+    project: Project
+    spec: Spec
+    store: Store
+    progress: Progress
+    previous: Sequence[Locks]
+    upgrades: Mapping[str, Upgrade]
+    forced: bool
+
+    def resolve(self) -> Locks:
+        """Resolve what does not answer the spec; only what needs another part's answer waits for it."""
+        asked = [row for row in ECOSYSTEMS if self.spec.parts[row.name] is not None]
+        parts = self._beside_standing_system(asked) or self._anew(asked)
+        return locks.Locks(targets=self.spec.platform.targets, parts=parts)
+
+    def _beside_standing_system(self, asked: Sequence[Ecosystem]) -> dict[str, Part] | None:
+        """Resolve the other parts on the locked system, or return ``None`` where that has to be solved again."""
+        held = self.previous[0] if len(self.previous) == 1 and not self.forced else None
+        standing = held.parts.get(FOUNDATION.name) if held else None
+        if held is None or standing is None or self._stale(FOUNDATION, standing):
+            return None
+        offers = FOUNDATION.offers(standing.pins)
+        try:
+            needs = self._needs(asked, offers)
+        except ResolutionError:
+            return None  # the archive may have what the rows lack
+        if any(offer.candidate(need.name) is None for offer in offers.values() for need in needs):
+            return None
+        parts = {row.name: held.parts[row.name] for row in asked if row.name in held.parts}
+        stale = [row for row in asked if row.name not in parts or self._stale(row, parts[row.name])]
+        found = self._side_by_side(stale, offers, needs, lambda: FOUNDATION.provided(standing.pins))
+        revealed = {need for row in asked for need in row.revealed((found.get(row.name) or parts[row.name]).pins)}
+        if not FOUNDATION.answers(standing.pins, [*needs, *revealed]):
+            return None
+        return parts | found
+
+    def _anew(self, asked: Sequence[Ecosystem]) -> dict[str, Part]:
+        part = self.spec.parts[FOUNDATION.name]
+        offers = FOUNDATION.survey(part, self.spec.platform, self.project.directory, self.store, self.progress)
+        needs = self._needs(asked, offers)
+        found = self._side_by_side(asked, offers, needs)
+        revealed = {need for row in asked for need in row.revealed(found[row.name].pins)} - set(needs)
+        if revealed:
+            found = self._side_by_side(asked, offers, (*needs, *sorted(revealed)))
+        return found
+
+    def _stale(self, row: Ecosystem, part: Part) -> bool:
+        return part.inputs != row.inputs(self.spec.parts[row.name], self.spec.platform)
+
+    def _needs(self, asked: Sequence[Ecosystem], offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
+        return tuple(need for row in asked for need in row.needs(self.spec.parts[row.name], offers))
+
+    def _side_by_side(
+        self,
+        asked: Sequence[Ecosystem],
+        offers: Mapping[Target, Offer],
+        needs: tuple[Need, ...],
+        provided: Callable[[], Any] | None = None,
+    ) -> dict[str, Part]:
+        """Resolve parts at once; without ``provided`` the foundation is one of them."""
         jobs: dict[str, Future[Resolution]] = {}
 
-        def provided() -> Any:
+        def resolved() -> Any:
             return FOUNDATION.provided(jobs[FOUNDATION.name].result().pins)
 
-        for row in asked:  # the foundation is the first of the table, so its job exists when the others ask for it
-            part: Part | None = previous.parts.get(row.name) if previous else None
-            jobs[row.name] = pool.submit(
-                row.resolve,
-                Request(
-                    spec=spec.parts[row.name],
-                    platform=spec.platform,
-                    previous=part.pins if part else None,
-                    upgrade=upgrade,
+        with ThreadPoolExecutor(max(len(asked), 1)) as pool:
+            for row in asked:  # the foundation is the first of the table, so its job exists when the others ask for it
+                request = Request(
+                    spec=self.spec.parts[row.name],
+                    platform=self.spec.platform,
+                    previous=[held.parts[row.name].pins for held in self.previous if row.name in held.parts],
+                    upgrade=self.upgrades[row.name],
                     offers=offers,
                     needs=needs,
-                    provided=provided,
-                    store=store,
-                    progress=progress,
-                ),
-            )
-        return {name: job.result() for name, job in jobs.items()}
+                    provided=provided or resolved,
+                    store=self.store,
+                    progress=self.progress,
+                )
+                jobs[row.name] = pool.submit(row.resolve, request)
+            return {
+                row.name: locks.Part(
+                    pins=jobs[row.name].result().pins, inputs=row.inputs(self.spec.parts[row.name], self.spec.platform)
+                )
+                for row in asked
+            }
 
 
-def _carry_over(found: Locks, previous: Locks | None) -> Locks:
+def _carry_over(found: Locks, previous: Sequence[Locks]) -> Locks:
     """Keep a part as it was written where its pins are the same: what was only measured again changes no file."""
-    if previous is None:
-        return found
     parts = dict(found.parts)
-    for row in ECOSYSTEMS:
-        old, new = previous.parts.get(row.name), found.parts.get(row.name)
-        if old and new and old.inputs == new.inputs and row.canonical(old.pins) == row.canonical(new.pins):
-            parts[row.name] = old
+    for held in previous[:1]:
+        for row in ECOSYSTEMS:
+            old, new = held.parts.get(row.name), found.parts.get(row.name)
+            if old and new and old.inputs == new.inputs and row.canonical(old.pins) == row.canonical(new.pins):
+                parts[row.name] = old
     return locks.Locks(targets=found.targets, parts=parts)

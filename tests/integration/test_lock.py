@@ -335,3 +335,67 @@ def test_no_message_shows_credentials_of_apt_sources(small: Dsenv, tmp_path: Pat
     assert "cret" not in completed.stderr
     written = [path for path in (small.store / "caches" / "apt").rglob("*.sources") if "s3@cret" in path.read_text()]
     assert [path.stat().st_mode & 0o777 for path in written] == [0o600]
+
+
+def _versions(project: Dsenv) -> dict[str, str]:
+    lock = tomllib.loads(project.locks()["pylock.toml"].decode())
+    return {package["name"]: package["version"] for package in lock["packages"]}
+
+
+def test_only_what_is_named_is_upgraded(dsenv: Dsenv) -> None:
+    old = '[python]\nversion = "3.11"\npackages = ["idna==3.6", "six==1.15.0"]\n'
+    dsenv.spec(old)("lock")
+    dsenv.spec('[python]\nversion = "3.11"\npackages = ["idna", "six"]\n')("lock")
+    assert _versions(dsenv) == {"idna": "3.6", "six": "1.15.0"}
+    assert "no package nope is locked" in dsenv("lock", "--upgrade-package", "nope", code=2).stderr
+    moved = dsenv.json("lock", "--upgrade-package", "idna")["moved"]
+    assert [(change["part"], change["name"], change["old"]) for change in moved] == [("python", "idna", "3.6")]
+    assert _versions(dsenv)["six"] == "1.15.0"
+    assert dsenv.json("lock", "--refresh") == dsenv.json("lock", "--refresh") | {"changed": [], "moved": []}
+
+
+def test_a_change_of_one_part_asks_nobody_else(dsenv: Dsenv) -> None:
+    """Another Python package leaves the locked system as it is, and apt is not asked."""
+    dsenv.spec('[python]\nversion = "3.11"\npackages = ["six"]\n')("lock")
+    before = dsenv.locks()["dsenv.lock"]
+    dsenv.spec('[python]\nversion = "3.11"\npackages = ["six", "idna"]\n')
+    completed = dsenv("lock", "--verbose")
+    assert "apt-get" not in completed.stderr
+    assert "  python  idna  new " in completed.stdout
+    assert dsenv.locks()["dsenv.lock"] == before
+    dsenv.spec('[python]\nversion = "3.11"\npackages = ["six"]\n[system]\npackages = ["jq"]\n')
+    assert "apt-get" in dsenv("lock", "--verbose").stderr
+    assert "jq" in _rows(dsenv)
+
+
+def test_both_sides_of_a_merge_are_kept(dsenv: Dsenv) -> None:
+    """Two branches have added a package each and moved one; git leaves markers, and `lock` takes both sides' pins."""
+    git = ("git", "-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "init.defaultBranch=main")
+
+    def run(*words: str, code: int = 0) -> None:
+        completed = subprocess.run([*git, *words], cwd=dsenv.directory, capture_output=True, text=True, check=False)
+        assert completed.returncode == code, completed.stdout + completed.stderr
+
+    def branch(packages: str, system: str) -> None:
+        dsenv.spec(f'[python]\nversion = "3.11"\npackages = [{packages}]\n[system]\npackages = [{system}]\n')("lock")
+
+    run("init", "--quiet")
+    branch('"six==1.15.0"', '"jq"')
+    run("add", ".")
+    run("commit", "--quiet", "--message", "base")
+    run("checkout", "--quiet", "-b", "other")
+    branch('"six==1.15.0", "idna==3.6"', '"jq", "unzip"')
+    run("commit", "--quiet", "--all", "--message", "other")
+    run("checkout", "--quiet", "main")
+    branch('"six==1.15.0", "attrs==23.1.0"', '"jq", "zip"')
+    run("commit", "--quiet", "--all", "--message", "ours")
+    run("merge", "--quiet", "other", code=1)
+    assert any(b"<<<<<<< " in content for content in dsenv.locks().values())
+    dsenv.spec(
+        '[python]\nversion = "3.11"\npackages = ["six", "attrs", "idna"]\n[system]\npackages = ["jq", "unzip", "zip"]\n'
+    )
+    assert "conflict markers" in dsenv("restore", code=2).stderr
+    dsenv("lock")
+    assert _versions(dsenv) == {"six": "1.15.0", "attrs": "23.1.0", "idna": "3.6"}
+    assert {"jq", "unzip", "zip"} <= _rows(dsenv).keys()
+    dsenv("lock", "--locked")

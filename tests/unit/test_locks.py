@@ -218,7 +218,7 @@ def test_no_lock_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StaleLockError) as caught:
         locks.read(tmp_path)
     assert "dsenv lock" in caught.value.hint
-    assert locks.read_previous(tmp_path) is None
+    assert locks.read_previous(tmp_path) == ()
 
 
 def test_a_missing_pylock_is_told_and_locked_anew(tmp_path: Path) -> None:
@@ -227,8 +227,7 @@ def test_a_missing_pylock_is_told_and_locked_anew(tmp_path: Path) -> None:
     with pytest.raises(TornLockError, match=r"pylock\.toml is missing") as caught:
         locks.read(tmp_path)
     assert "dsenv lock" in caught.value.hint
-    previous = locks.read_previous(tmp_path)
-    assert previous is not None
+    (previous,) = locks.read_previous(tmp_path)
     assert locks.differences(spec.parse(SPEC), previous) == ["[python] was added"]
 
 

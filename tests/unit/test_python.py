@@ -6,21 +6,23 @@ import platform
 import sys
 import tomllib
 import zipfile
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.markers import Marker
-from packaging.pylock import Pylock
+from packaging.pylock import PackageWheel, Pylock
 from packaging.tags import sys_tags
 
 from dsenv.ecosystem import LockFiles
-from dsenv.ecosystems.python import pins, platforms, uv
+from dsenv.ecosystems.python import freshness, pins, platforms, simple, uv
+from dsenv.ecosystems.python.engines import pip_tools
 from dsenv.ecosystems.python.engines import uv as engine
-from dsenv.ecosystems.python.engines.interface import Question
+from dsenv.ecosystems.python.engines.interface import Found, Question
 from dsenv.ecosystems.python.markers import Space
-from dsenv.errors import IntegrityError, LockFormatError, TornLockError, WrongUseError
+from dsenv.errors import IntegrityError, LockFormatError, ToolError, TornLockError, WrongUseError
 from dsenv.pins import TARGETS, Artifact, Provided, Selection, Target
 from dsenv.tools import process
 from dsenv.tools.wheel import Wheel
@@ -367,3 +369,93 @@ def test_what_is_no_wheel_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(IntegrityError, match="0 RECORD files"):
         Wheel(tmp_path / "y.whl", "y.whl")
+
+
+COMPILED = """\
+async-timeout==5.0.1      # via redis
+iniconfig==2.3.1          # via pytest
+numpy==2.2.6              # via -c constraints.txt, pandas
+pandas==3.1.1             # via -r requirements.in
+pytest==9.2.0             # via -r group-dev.in
+redis==8.1.0 ; python_version >= "3"  # via -r requirements.in, -r group-dev.in
+"""
+
+
+def test_what_pip_compile_writes_is_read() -> None:
+    lines = pip_tools.read("# comment\n--index-url x\n" + COMPILED)
+    assert [(line.name, line.version) for line in lines][:2] == [("async-timeout", "5.0.1"), ("iniconfig", "2.3.1")]
+    assert pip_tools.reached(lines, "requirements.in") == {"async-timeout", "numpy", "pandas", "redis"}
+    assert pip_tools.reached(lines, "group-dev.in") == {"async-timeout", "iniconfig", "pytest", "redis"}
+    with pytest.raises(ToolError, match="no pin"):
+        pip_tools.read("pandas>=2")
+
+
+@pytest.mark.parametrize(
+    ("text", "indexes"),
+    [
+        ("", ["https://default.example/simple"]),
+        ("global.index-url='https://a.example/simple/'", ["https://a.example/simple"]),
+        (
+            "global.index-url='https://a.example'\ninstall.index-url='https://b.example'\n:env:.index-url='https://c.example'",
+            ["https://c.example"],
+        ),
+        (
+            "global.extra-index-url='https://x.example https://y.example file:///z'\nglobal.find-links='/opt'",
+            ["https://default.example/simple", "https://x.example", "https://y.example"],
+        ),
+    ],
+)
+def test_pips_own_settings_say_the_indexes(text: str, indexes: list[str]) -> None:
+    assert pip_tools.read_config(text, "https://default.example/simple") == indexes
+
+
+def test_an_engine_for_one_place_has_a_space_of_one() -> None:
+    space = Space((LINUX,), "3.11.2", alone=True)
+    assert space.everywhere == {(LINUX, 2)}
+    assert space.requires_python == ">=3.11.2,<3.11.3"
+
+
+def _found(name: str, version: str, uploaded: str) -> Found:
+    wheel = PackageWheel(
+        url=f"https://files.example/{name}-{version}-py3-none-any.whl",
+        upload_time=datetime.fromisoformat(uploaded),
+        hashes={"sha256": "0" * 64},
+    )
+    return Found(name=name, version=version, index="https://index.example", wheels=(wheel,), dependencies=(), where={})
+
+
+def test_a_pin_years_behind_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the newest of the lock, whatever the day is; a release that is old and still the newest is not."""
+    asked: list[str] = []
+
+    def file(version: str, day: str, *, yanked: bool = False) -> simple.File:
+        return simple.File(
+            name="x",
+            version=version,
+            url="x",
+            sha256="",
+            size=None,
+            uploaded=datetime.fromisoformat(f"{day}T00:00:00Z"),
+            yanked=yanked,
+        )
+
+    listed = {
+        "old": [file("1.27", "2022-07-01"), file("3.17", "2026-05-01"), file("4.0rc1", "2026-06-01")],
+        "done": [file("1.0", "2021-01-01"), file("9.0", "2026-01-01", yanked=True), file("odd", "2026-01-01")],
+    }
+
+    def pages(_index: str, names: Any) -> Any:
+        asked.extend(names)
+        return {name: listed[name] for name in names}
+
+    monkeypatch.setattr(simple, "pages", pages)
+    packages = [
+        _found("new", "2", "2026-06-01T00:00:00Z"),
+        _found("old", "1.27", "2022-07-01T00:00:00Z"),
+        _found("done", "1.0", "2021-01-01T00:00:00Z"),
+    ]
+    assert freshness.stale(packages) == [
+        "old 1.27 (2022-07-01) is 4 years behind its newest release 3.17: bound it, or see what holds it back"
+    ]
+    assert sorted(asked) == ["done", "old"]
+    assert freshness.stale([]) == []

@@ -97,8 +97,9 @@ def test_a_conflict_names_its_chain() -> None:
 
 
 def test_preferences_keep_versions() -> None:
-    assert apt.preferences({"b": "2", "a": "1:1"}) == (
-        "Package: a\nPin: version 1:1\nPin-Priority: 999\n\nPackage: b\nPin: version 2\nPin-Priority: 999\n"
+    assert apt.preferences({"b": ["2"], "a": ["1:1", "1:2"]}) == (
+        "Package: a\nPin: version 1:1\nPin-Priority: 999\n\n"
+        "Package: a\nPin: version 1:2\nPin-Priority: 999\n\nPackage: b\nPin: version 2\nPin-Priority: 999\n"
     )
 
 

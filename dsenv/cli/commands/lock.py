@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -10,22 +12,41 @@ from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from dsenv.cli.session import Session
+    from dsenv.operations.changes import Change
+
+_SHOWN: Final = 30  # packages of a part that are named
 
 
 @make("lock", short_help="Pin every Python, R and system package, with hashes.")
 @click.option("--upgrade", is_flag=True, help="Prefer no existing pin: take the newest of everything.")
+@click.option(
+    "--upgrade-package", "packages", multiple=True, metavar="NAME", help="Only this one: pandas, r:dplyr, system:jq."
+)
+@click.option("--refresh", is_flag=True, help="Ask the indexes again, and keep the pins.")
 @click.option("--locked", is_flag=True, help="Fail if the lock would have to change.")
-def command(session: Session, *, upgrade: bool, locked: bool) -> Report:
+def command(session: Session, *, upgrade: bool, packages: tuple[str, ...], refresh: bool, locked: bool) -> Report:
     """Bring the locks up to dsenv.toml; what it does not force to move stays."""
     from dsenv.operations.lock import lock  # noqa: PLC0415
 
     project = session.project()
-    result = lock(project, session.spec(project), session.store(), session.terminal, upgrade=upgrade, locked=locked)
+    result = lock(
+        project,
+        session.spec(project),
+        session.store(),
+        session.terminal,
+        upgrade=upgrade,
+        packages=packages,
+        refresh=refresh,
+        locked=locked,
+    )
     lines = [f"lock {result.digest}"]
     if result.was_fresh:
         lines.append("the lock answers dsenv.toml: nothing to do")
     else:
+        lines.extend(_table(result.moved))
         lines.extend(f"wrote {name}" for name in result.changed)
         if not result.changed:
             lines.append("every pin is as it was: no file changed")
@@ -37,5 +58,18 @@ def command(session: Session, *, upgrade: bool, locked: bool) -> Report:
             "changed": list(result.changed),
             "foreign": list(result.foreign),
             "fresh": result.was_fresh,
+            "moved": [asdict(change) for change in result.moved],
         },
     )
+
+
+def _table(moved: Sequence[Change]) -> Iterator[str]:
+    """Yield what moved, a line a package; of a part that moved as a whole the first ones only."""
+    for part, changes in groupby(moved, key=lambda change: change.part):
+        rows = list(changes)
+        width = max(len(change.name) for change in rows[:_SHOWN])
+        for change in rows[:_SHOWN]:
+            versions = " -> ".join(filter(None, (change.old, change.new)))
+            yield f"  {part:7} {change.name:{width}}  {change.step:5}  {versions}"
+        if len(rows) > _SHOWN:
+            yield f"  {part:7} and {len(rows) - _SHOWN} more"

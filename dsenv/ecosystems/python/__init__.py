@@ -1,9 +1,21 @@
 """Python's interpreter and packages, resolved and installed by uv."""
 
 from dsenv.ecosystems.python.install import recipe
-from dsenv.ecosystems.python.pins import FILE, artifacts, canonical, check, identity, owns, read, write
+from dsenv.ecosystems.python.interpreters import needs
+from dsenv.ecosystems.python.pins import (
+    FILE,
+    artifacts,
+    canonical,
+    check,
+    identity,
+    owns,
+    read,
+    revealed,
+    versions,
+    write,
+)
 from dsenv.ecosystems.python.probe import expectation
-from dsenv.ecosystems.python.resolve import needs, resolve
+from dsenv.ecosystems.python.resolve import resolve
 from dsenv.ecosystems.python.spec import Spec, inputs, unsupported
 
 name = "python"
@@ -25,7 +37,9 @@ __all__ = [
     "read",
     "recipe",
     "resolve",
+    "revealed",
     "title",
     "unsupported",
+    "versions",
     "write",
 ]

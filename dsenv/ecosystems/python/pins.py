@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from packaging.markers import Marker
 
-    from dsenv.pins import Provided
+    from dsenv.pins import Need, Provided
     from dsenv.steps import Place
 
 FILE: Final = "pylock.toml"
@@ -172,6 +172,20 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     }
     text = _HEADER + "\n" + toml_write.dumps(_document(pins.lock, inputs))
     return LockFiles(table=table, provenance={"engine": pins.engine}, files={FILE: text})
+
+
+def revealed(pins: Pins) -> tuple[Need, ...]:
+    """Return the system packages that only the resolution revealed: none."""
+    del pins
+    return ()
+
+
+def versions(pins: Pins) -> Mapping[str, str]:
+    """Return the version of each package; where targets differ, all of them."""
+    found: dict[str, dict[str, None]] = {}
+    for package in pins.lock.packages:
+        found.setdefault(package.name, {})[str(package.version)] = None
+    return {name: " / ".join(versions) for name, versions in sorted(found.items())}
 
 
 def owns(filename: str, text: str) -> bool:

@@ -1,7 +1,7 @@
 """R and its packages."""
 
 from dsenv.ecosystems.r.install import recipe
-from dsenv.ecosystems.r.pins import artifacts, canonical, check, identity, owns, read, write
+from dsenv.ecosystems.r.pins import artifacts, canonical, check, identity, owns, read, revealed, versions, write
 from dsenv.ecosystems.r.probe import expectation
 from dsenv.ecosystems.r.resolve import needs, resolve
 from dsenv.ecosystems.r.spec import Spec, inputs, unsupported
@@ -25,7 +25,9 @@ __all__ = [
     "read",
     "recipe",
     "resolve",
+    "revealed",
     "title",
     "unsupported",
+    "versions",
     "write",
 ]

@@ -20,7 +20,7 @@ from dsenv.model import Array, Model, Sha256Text, Text, describe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dsenv.pins import Artifact, Provided, Selection, Target
+    from dsenv.pins import Artifact, Need, Provided, Selection, Target
     from dsenv.steps import Place
 
 RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]$")]
@@ -95,6 +95,17 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
         "packages": [_row(package) for package in pins.packages],
     }
     return LockFiles(table=table, exports={renv.FILE: renv.export(pins.version, records)})
+
+
+def revealed(pins: Pins) -> tuple[Need, ...]:
+    """Return the system packages that only the resolution revealed: none."""
+    del pins
+    return ()
+
+
+def versions(pins: Pins) -> Mapping[str, str]:
+    """Return the version of each package."""
+    return {package.name: package.version for package in pins.packages}
 
 
 def owns(filename: str, text: str) -> bool:

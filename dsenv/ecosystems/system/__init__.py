@@ -1,8 +1,20 @@
 """The operating system's packages, as apt installs them: the foundation that the other ecosystems stand on."""
 
 from dsenv.ecosystems.system.install import recipe
-from dsenv.ecosystems.system.offer import survey
-from dsenv.ecosystems.system.pins import artifacts, canonical, check, identity, owns, provided, read, write
+from dsenv.ecosystems.system.offer import offers, survey
+from dsenv.ecosystems.system.pins import (
+    answers,
+    artifacts,
+    canonical,
+    check,
+    identity,
+    owns,
+    provided,
+    read,
+    revealed,
+    versions,
+    write,
+)
 from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, proxies
 from dsenv.ecosystems.system.resolve import needs, resolve
 from dsenv.ecosystems.system.spec import Spec, inputs, unsupported
@@ -13,6 +25,7 @@ files = ()
 
 __all__ = [
     "Spec",
+    "answers",
     "artifacts",
     "canonical",
     "check",
@@ -24,14 +37,17 @@ __all__ = [
     "misfit",
     "name",
     "needs",
+    "offers",
     "owns",
     "provided",
     "proxies",
     "read",
     "recipe",
     "resolve",
+    "revealed",
     "survey",
     "title",
     "unsupported",
+    "versions",
     "write",
 ]

@@ -275,13 +275,15 @@ def read_reasons(text: str) -> str:
     return CREDENTIALS.sub("", "\n".join([*chain, *errors]))
 
 
-def preferences(versions: Mapping[str, str]) -> str:
+def preferences(versions: Mapping[str, Sequence[str]]) -> str:
     """Return apt preferences that keep ``versions`` (by name) where the indexes still have them.
 
     Priority 999 makes a version the candidate, but never downgrades anything.
     """
     return "\n".join(
-        f"Package: {name}\nPin: version {version}\nPin-Priority: 999\n" for name, version in sorted(versions.items())
+        f"Package: {name}\nPin: version {version}\nPin-Priority: 999\n"
+        for name in sorted(versions)
+        for version in versions[name]
     )
 
 

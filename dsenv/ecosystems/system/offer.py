@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from dsenv.ecosystems.system import apt, base, sources
 from dsenv.errors import ResolutionError
-from dsenv.pins import Artifact, digest, without_credentials
+from dsenv.pins import Artifact, Target, digest, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dsenv.ecosystem import Platform
+    from dsenv.ecosystems.system.pins import Pins
     from dsenv.ecosystems.system.spec import Spec
-    from dsenv.pins import Need, Target
+    from dsenv.pins import Need
     from dsenv.progress import Progress
     from dsenv.store import Store
 
@@ -53,6 +54,34 @@ class Survey:
         with self.root.locked():
             self.root.prepare(sources=self.sources, status=self.ground.status)
             yield self.root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """The rows of a lock as an ``Offer``."""
+
+    label: str
+    offered: Mapping[str, str]
+
+    def candidate(self, name: str) -> str | None:
+        """Return the locked version."""
+        return self.offered.get(name)
+
+    def near(self, name: str) -> tuple[str, ...]:
+        """Return nothing: whoever misses a name asks the archive."""
+        del name
+        return ()
+
+
+def offers(pins: Pins) -> Mapping[Target, Locked]:
+    """Return what the locked rows have on offer."""
+    return {
+        Target.parse(target): Locked(
+            label=f"{root.distribution} {root.codename}",
+            offered={package.name: package.version for package in root.packages},
+        )
+        for target, root in pins.roots.items()
+    }
 
 
 def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress: Progress) -> Mapping[Target, Survey]:

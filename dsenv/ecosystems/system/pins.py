@@ -11,7 +11,7 @@ marked. In ``dsenv.lock``:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
@@ -23,10 +23,12 @@ from dsenv.model import Array, Model, Sha256Text, Size, Text, describe
 from dsenv.pins import Artifact, Provided, Selection, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from dsenv.pins import Need
     from dsenv.steps import Place
 
+OWN_REASONS: Final = ("base", "dependency")  # why a row is there that nobody asked for
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*[a-z0-9+]$")]
 PackageVersion = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+~:-]*$")]
 
@@ -173,6 +175,30 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
             if not table[target][name]:
                 del table[target][name]
     return LockFiles(table=table, provenance=pins.provenance.model_dump(by_alias=True, mode="json"))
+
+
+def revealed(pins: Pins) -> tuple[Need, ...]:
+    """Return the system packages that only the resolution revealed: none."""
+    del pins
+    return ()
+
+
+def versions(pins: Pins) -> Mapping[str, str]:
+    """Return the version of each package; where targets differ, all of them."""
+    found: dict[str, dict[str, None]] = {}
+    for root in pins.roots.values():
+        for package in root.packages:
+            found.setdefault(package.name, {})[package.version] = None
+    return {name: " / ".join(versions) for name, versions in sorted(found.items())}
+
+
+def answers(pins: Pins, needs: Sequence[Need]) -> bool:
+    """Say whether the rows were solved for exactly these needs, on every target."""
+    asked = {(need.name, need.why) for need in needs}
+    return all(
+        asked == {(row.name, why) for row in root.packages for why in row.why if why not in OWN_REASONS}
+        for root in pins.roots.values()
+    )
 
 
 def owns(filename: str, text: str) -> bool:

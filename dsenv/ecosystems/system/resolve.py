@@ -49,10 +49,9 @@ def resolve(request: Request) -> Resolution:
     version = ""
     for target, offer in request.offers.items():
         assert isinstance(offer, Survey)  # noqa: S101 - the foundation gets back what its own survey returned
-        previous = request.previous.root(target) if request.previous and not request.upgrade else None
         with offer.ready() as root:
             check_names(request.needs, offer)
-            solution = _solve_keeping(request, offer, previous)
+            solution = _solve_keeping(request, offer, _locked(request, target))
             rows = _rows(solution, request.needs, offer)
             version = root.version()
             archives.extend(_keep_indexes(offer, target, rows, request.store, request.progress))
@@ -71,9 +70,19 @@ def resolve(request: Request) -> Resolution:
     return Resolution(pins=alternatives.select(pins, providers, request.store, request.progress))
 
 
-def _solve_keeping(request: Request, offer: Survey, previous: system_pins.Root | None) -> Solution:
+def _locked(request: Request, target: Target) -> dict[str, list[str]]:
+    """Return the versions to keep, by name; two where the sides of a merge differ, and apt takes the newer."""
+    found: dict[str, list[str]] = {}
+    for pins in request.previous:
+        root = pins.root(target)
+        for package in root.packages if root else ():
+            if not request.upgrade.releases(package.name):
+                found.setdefault(package.name, []).append(package.version)
+    return found
+
+
+def _solve_keeping(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]]) -> Solution:
     """Solve with the locked versions preferred; where that has no solution, without, and say so."""
-    locked = {package.name: package.version for package in previous.packages} if previous else {}
     offer.root.prefer(apt.preferences(locked))
     try:
         solved = _solve(request, offer)
@@ -87,12 +96,17 @@ def _solve_keeping(request: Request, offer: Survey, previous: system_pins.Root |
     return solved
 
 
-def _name_lost(locked: Mapping[str, str], solved: Solution, offer: Survey, progress: Progress) -> None:
+def _name_lost(locked: Mapping[str, Sequence[str]], solved: Solution, offer: Survey, progress: Progress) -> None:
     """Name the locked packages that moved because no archive lists their version any more."""
     found = {name: stanza["Version"] for name, stanza in solved.stanzas.items()}
-    moved = sorted(name for name in locked.keys() & found.keys() if locked[name] != found[name])
+    moved = sorted(name for name in locked.keys() & found.keys() if found[name] not in locked[name])
     listed = offer.root.suites(moved)
-    lost = [f"{name} {locked[name]} (now {found[name]})" for name in moved if (name, locked[name]) not in listed]
+    lost = [
+        f"{name} {version} (now {found[name]})"
+        for name in moved
+        for version in locked[name]
+        if (name, version) not in listed
+    ]
     if lost:
         progress.warn(f"the archive no longer has {', '.join(lost)}")
 
