@@ -185,6 +185,9 @@ class Ecosystem(Protocol):
     def Spec(self) -> type[BaseModel]:  # noqa: N802 - a class, as a package exports it
         """The model of its table in dsenv.toml."""
 
+    def expand(self, spec: Any, directory: Path) -> Any:
+        """Return ``spec`` with what other files of the project say, those that it takes over."""
+
     def unsupported(self, spec: Any, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
         """Return what a valid spec asks for that cannot be done, by path below its table, each in a sentence."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -147,9 +147,14 @@ def load(path: Path) -> Spec:
             f"there is no {path.name} in {path.parent.resolve()}", hint="Write one with `dsenv init`."
         ) from error
     try:
-        return parse(content.decode("utf-8-sig"), path.name)  # editors on Windows begin a file with a mark
+        spec = parse(content.decode("utf-8-sig"), path.name)  # editors on Windows begin a file with a mark
     except UnicodeDecodeError as error:
         raise SpecError(f"{path.name} is not UTF-8 text", cause=str(error)) from error
+    parts = {
+        row.name: None if spec.parts[row.name] is None else row.expand(spec.parts[row.name], path.parent)
+        for row in ECOSYSTEMS
+    }
+    return replace(spec, parts=parts)
 
 
 def parse(text: str, filename: str = FILE) -> Spec:

@@ -83,9 +83,9 @@ def test_pip_tools_takes_pips_settings(dsenv: Dsenv, tmp_path: Path) -> None:
     from tests.integration.index import wheel  # noqa: PLC0415 - beside its only use
 
     (wheels / "dsenv_only_here-1.0-py3-none-any.whl").write_bytes(wheel("dsenv_only_here", "1.0"))
-    (tmp_path / "pip.conf").write_text(f"[global]\nfind-links = {wheels}\n")
+    (tmp_path / "pip.conf").write_text("[global]\n")
     _spec(dsenv, "pip-tools", ["dsenv-only-here"])
-    completed = dsenv("lock", code=1, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
+    completed = dsenv("lock", code=1, PIP_CONFIG_FILE=str(tmp_path / "pip.conf"), PIP_FIND_LINKS=str(wheels))
     assert "pip took packages that no index lists" in completed.stderr
     assert "dsenv-only-here 1.0" in completed.stderr
     (tmp_path / "pip.conf").write_text("[global]\nindex-url = http://127.0.0.1:9/simple\nretries = 0\n")

@@ -399,3 +399,34 @@ def test_both_sides_of_a_merge_are_kept(dsenv: Dsenv) -> None:
     assert _versions(dsenv) == {"six": "1.15.0", "attrs": "23.1.0", "idna": "3.6"}
     assert {"jq", "unzip", "zip"} <= _rows(dsenv).keys()
     dsenv("lock", "--locked")
+
+
+def test_groups_that_exclude_each_other_are_solved_apart(dsenv: Dsenv) -> None:
+    """As for CPU and CUDA builds: two versions in one lock, one of them at a time in an environment."""
+    spec = (
+        '[python]\nversion = "3.11"\npackages = ["idna"]\nconflicts = [["old", "new"]]\n'
+        'groups = { old = ["six==1.15.0"], new = ["six==1.16.0"], dev = ["attrs"] }\n'
+    )
+    dsenv.spec(spec)("lock")
+    dsenv("restore", "--group", "new", "--group", "dev")
+    assert dsenv("run", "--", "python", "-c", "import attrs, six; print(six.__version__)").stdout == "1.16.0\n"
+    dsenv("restore", "--group", "old")
+    assert dsenv("run", "--", "python", "-c", "import six; print(six.__version__)").stdout == "1.15.0\n"
+    assert "new and old are solved apart" in dsenv("restore", "--group", "old", "--group", "new", code=2).stderr
+    dsenv.spec(spec.replace('"new"]]', '"nope"]]'))
+    assert "conflicts names nope, which is no group" in dsenv("lock", code=2).stderr
+    dsenv.spec(spec.replace('conflicts = [["old", "new"]]\n', ""))
+    assert "six" in dsenv("lock", code=1).stderr
+
+
+def test_requirements_of_another_file_count(dsenv: Dsenv) -> None:
+    """A change of the file makes the lock stale, whatever its name; its groups are groups."""
+    path = dsenv.directory / "pyproject.toml"
+    path.write_text('[project]\nname = "x"\ndependencies = ["six==1.15.0"]\n[dependency-groups]\ndev = ["idna"]\n')
+    dsenv.spec('[python]\nversion = "3.11"\nfrom = "pyproject.toml"\n')("lock")
+    assert _versions(dsenv)["six"] == "1.15.0"
+    dsenv("restore", "--group", "dev")
+    path.write_text(path.read_text().replace("1.15.0", "1.16.0"))
+    assert "+ six==1.16.0" in dsenv("status", code=3).stdout
+    dsenv("lock")
+    assert _versions(dsenv)["six"] == "1.16.0"

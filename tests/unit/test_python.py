@@ -459,3 +459,14 @@ def test_a_pin_years_behind_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     assert sorted(asked) == ["done", "old"]
     assert freshness.stale([]) == []
+
+
+def test_pips_impossible_is_told_as_a_chain() -> None:
+    trace = (
+        "ResolutionImpossible: [RequirementInformation(requirement=SpecifierRequirement('idna<2.5'), parent=None), "
+        "RequirementInformation(requirement=SpecifierRequirement('idna<4,>=2.5'), parent=LinkCandidate("
+        "'https://files.example/ab/requests-2.34.1-py3-none-any.whl (from https://index.example/simple/requests/)')), "
+        "RequirementInformation(requirement=SpecifierRequirement('idna<4,>=2.5'), parent=LinkCandidate("
+        "'https://files.example/cd/requests-2.33.0-py3-none-any.whl#sha256=00 (from https://index.example/)'))]"
+    )
+    assert pip_tools.read_chain(trace) == ["asked for: idna<2.5", "requests 2.34.1 wants idna<4,>=2.5"]

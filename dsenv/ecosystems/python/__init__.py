@@ -16,6 +16,7 @@ from dsenv.ecosystems.python.pins import (
 )
 from dsenv.ecosystems.python.probe import expectation
 from dsenv.ecosystems.python.resolve import resolve
+from dsenv.ecosystems.python.sources import expand
 from dsenv.ecosystems.python.spec import Spec, inputs, unsupported
 
 name = "python"
@@ -27,6 +28,7 @@ __all__ = [
     "artifacts",
     "canonical",
     "check",
+    "expand",
     "expectation",
     "files",
     "identity",

@@ -92,6 +92,7 @@ class Pins(Model):
 
     interpreters: Array[Interpreter]
     installers: Array[Installer] = ()
+    conflicts: Array[Array[Text]] = ()  # sets of groups, of which one at a time is installed
     engine: Text = ""  # "uv 0.13.9": provenance
     lock: Pylock
 
@@ -111,6 +112,10 @@ class Pins(Model):
         if unknown:
             known = ", ".join(self.lock.dependency_groups or ()) or "none"
             raise WrongUseError(f"there is no group {', '.join(sorted(unknown))}", hint=f"Groups of the lock: {known}.")
+        for apart in self.conflicts:
+            both = sorted({*apart} & {*selection.groups})
+            if len(both) > 1:
+                raise WrongUseError(f"the groups {' and '.join(both)} are solved apart", hint="Choose one of them.")
         interpreter = self.interpreter(selection.target)
         try:
             chosen = list(
@@ -170,6 +175,8 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
         "interpreters": [row.model_dump(by_alias=True, exclude_defaults=True) for row in pins.interpreters],
         "installers": [row.model_dump(by_alias=True, exclude_none=True) for row in pins.installers],
     }
+    if pins.conflicts:
+        table = {"conflicts": [list(names) for names in pins.conflicts], **table}
     text = _HEADER + "\n" + toml_write.dumps(_document(pins.lock, inputs))
     return LockFiles(table=table, provenance={"engine": pins.engine}, files={FILE: text})
 
@@ -200,6 +207,7 @@ def canonical(pins: Pins) -> object:
         "interpreters": [row.model_dump() for row in pins.interpreters],
         "requires-python": str(pins.lock.requires_python or ""),
         "groups": list(pins.lock.dependency_groups or ()),
+        "conflicts": [list(names) for names in pins.conflicts],
         "packages": [
             [
                 package.name,

@@ -7,6 +7,7 @@ other tools bring theirs.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from packaging.markers import Marker
@@ -21,7 +22,8 @@ from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.engines import ENGINES
 from dsenv.ecosystems.python.engines.interface import Pin, Question
 from dsenv.ecosystems.python.markers import Space
-from dsenv.errors import LockFormatError, ResolutionError
+from dsenv.ecosystems.python.spec import conflicts
+from dsenv.errors import LockFormatError, ResolutionError, WrongUseError
 from dsenv.pins import Selection, Target
 
 if TYPE_CHECKING:
@@ -46,12 +48,14 @@ def resolve(request: Request) -> Resolution:
         space=space,
         requirements=spec.packages,
         groups={str(canonicalize_name(name)): spec.groups[name] for name in spec.groups},
+        conflicts=conflicts(spec),
         constraints=spec.constraints,
         overrides=spec.overrides,
         exclude=spec.exclude,
         prereleases=spec.prereleases,
         preferred=_preferred(request),
     )
+    selections = tuple(_selections(question))
     request.progress.update("resolving the Python packages")
     with ThreadPoolExecutor(2) as pool:
         installers = pool.submit(_installers, assumed, space, request)
@@ -60,13 +64,15 @@ def resolve(request: Request) -> Resolution:
         settled = interpreters.settled(assumed, request.provided())
         pins = python_pins.Pins(
             interpreters=settled,
+            conflicts=tuple(map(tuple, question.conflicts)),
             installers=installers.result(),
             engine=answer.engine,
             lock=_pylock(answer, question, settled),
         )
     for warning in (*answer.warnings, *stale.result()):
         request.progress.warn(warning)
-    _check_every_target(pins, request.platform.targets, tuple(sorted(question.groups)))
+    for groups in selections:
+        _check_every_target(pins, request.platform.targets, groups)
     return Resolution(pins=pins)
 
 
@@ -169,6 +175,16 @@ def _installers(rows: Sequence[Interpreter], space: Space, request: Request) -> 
             )
         )
     return tuple(found)
+
+
+def _selections(question: Question) -> Iterable[tuple[str, ...]]:
+    """Yield the largest sets of groups that can be installed together."""
+    apart = {name for names in question.conflicts for name in names}
+    unknown = sorted(apart - question.groups.keys())
+    if unknown:
+        raise WrongUseError(f"[python] conflicts names {', '.join(unknown)}, which is no group")
+    for chosen in product(*question.conflicts):
+        yield tuple(sorted(question.groups.keys() - (apart - {*chosen})))
 
 
 def _check_every_target(pins: Pins, targets: Sequence[Target], groups: tuple[str, ...]) -> None:

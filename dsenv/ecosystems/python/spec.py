@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 _FUTURE: Final = {
-    "source": "requirements from other files are not supported yet: list them in `packages`",
     "build": "building from source is not supported yet: only wheels are locked",
-    "conflicts": "groups that are solved apart are not supported yet",
     "indexes": "indexes of their own are not supported yet: set the default one in uv's configuration",
 }
 
 _NOT_PIPS: Final = {
+    "conflicts": "pip-tools solves all groups together: use `uv`",
     "overrides": "pip-tools cannot replace what a package asks for: use `uv`",
     "exclude": "pip-tools cannot leave a package out: use `uv`",
     "prereleases": "pip-tools takes pre-releases where a requirement names one (`>=2.0rc1`), not by package: use `uv`",
@@ -134,12 +133,18 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "targets": sorted(str(target) for target in platform.targets),
         "packages": _sorted(spec.packages),
         "groups": {canonicalize_name(name): _sorted(spec.groups[name]) for name in sorted(spec.groups)},
+        "conflicts": conflicts(spec),
         "constraints": _sorted(spec.constraints),
         "overrides": _sorted(spec.overrides),
         "exclude": sorted(canonicalize_name(name) for name in spec.exclude),
         "prereleases": sorted(canonicalize_name(name) for name in spec.prereleases),
     }
     return {key: value for key, value in table.items() if value}
+
+
+def conflicts(spec: Spec) -> list[list[str]]:
+    """Return the sets of groups that are solved apart, by normalized names."""
+    return sorted(sorted({str(canonicalize_name(name)) for name in names}) for names in spec.conflicts)
 
 
 def _sorted(requirements: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from dsenv.ecosystems.r.install import recipe
 from dsenv.ecosystems.r.pins import artifacts, canonical, check, identity, owns, read, revealed, versions, write
 from dsenv.ecosystems.r.probe import expectation
 from dsenv.ecosystems.r.resolve import needs, resolve
-from dsenv.ecosystems.r.spec import Spec, inputs, unsupported
+from dsenv.ecosystems.r.spec import Spec, expand, inputs, unsupported
 
 name = "r"
 title = "R"
@@ -15,6 +15,7 @@ __all__ = [
     "artifacts",
     "canonical",
     "check",
+    "expand",
     "expectation",
     "files",
     "identity",

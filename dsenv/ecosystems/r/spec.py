@@ -13,6 +13,7 @@ from dsenv.model import Array, Model, Text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dsenv.ecosystem import Platform, Table
 
@@ -97,6 +98,12 @@ def parse_request(text: str) -> RPackageRequest:
             return RPackageRequest(match[1], tuple((bound[1], RVersion(bound[2])) for bound in bounds if bound))
     msg = "expected the name of an R package with optional bounds, such as `ggplot2>=3.4,<4`"
     raise ValueError(msg)
+
+
+def expand(spec: Spec, directory: Path) -> Spec:
+    """Return ``spec``: it takes nothing from other files."""
+    del directory
+    return spec
 
 
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:

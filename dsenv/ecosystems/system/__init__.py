@@ -17,7 +17,7 @@ from dsenv.ecosystems.system.pins import (
 )
 from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, proxies
 from dsenv.ecosystems.system.resolve import needs, resolve
-from dsenv.ecosystems.system.spec import Spec, inputs, unsupported
+from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
 
 name = "system"
 title = "System"
@@ -30,6 +30,7 @@ __all__ = [
     "canonical",
     "check",
     "check_ground",
+    "expand",
     "expectation",
     "files",
     "identity",

@@ -13,6 +13,7 @@ from dsenv.pins import Need
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from dsenv.ecosystem import Platform, Table
 
@@ -94,6 +95,12 @@ def parse_base(text: str) -> Base:
         msg = "expected `bootstrap:debian:bookworm` or the name of an image, such as `debian:bookworm-slim`"
         raise ValueError(msg)
     return Base(distribution="", codename="", image=text)
+
+
+def expand(spec: Spec, directory: Path) -> Spec:
+    """Return ``spec``: it takes nothing from other files."""
+    del directory
+    return spec
 
 
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:

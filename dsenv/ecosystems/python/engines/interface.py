@@ -37,6 +37,7 @@ class Question:
     space: Space
     requirements: Sequence[str]  # PEP 508
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by normalized name
+    conflicts: Sequence[Sequence[str]] = ()  # sets of groups, of which one at a time is installed
     constraints: Sequence[str] = ()
     overrides: Sequence[str] = ()
     exclude: Sequence[str] = ()  # names

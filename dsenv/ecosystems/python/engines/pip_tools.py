@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from dsenv.ecosystems.python import simple, uv
 from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256
-from dsenv.errors import DownloadError, ResolutionError, ToolError
+from dsenv.errors import ResolutionError, ToolError
 from dsenv.pins import without_credentials
 from dsenv.tools import process
 
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 PIP: Final = "26.3"  # pip-tools uses pip's private modules: the two belong together
 one_place = True
 _COMPILE: Final = (
-    *("-m", "piptools", "compile", "--quiet", "--no-config", "--no-header", "--strip-extras", "--allow-unsafe"),
+    *("-m", "piptools", "compile", "--no-config", "--no-header", "--strip-extras", "--allow-unsafe"),
     *("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--no-emit-options"),
     *("--annotation-style", "line", "--resolver", "backtracking", "--pip-args", "--only-binary :all:"),
 )
 _DEFAULT_INDEX: Final = "from pip._internal.cli.cmdoptions import index_url; print(index_url().default)"
 _LINE: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?:\s*;[^#]*)?\s*(?:# via (?P<via>.*))?")
-_NETWORK: Final = ("Max retries exceeded", "Connection", "Temporary failure", "Could not fetch URL", "timed out")
+_IMPOSSIBLE: Final = re.compile(r"requirement=\w+\('([^']*)'\), parent=(?:None|\w+\('([^']*)'\))")
+_SHOWN: Final = 10  # wishes that an error names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def resolve(question: Question, directory: Path, store: Store) -> Answer:
         [*argv, "--output-file", "pinned.txt", *map(_file, files)], env=_environment(), cwd=directory, codes=None
     )
     if completed.code:
-        raise _trouble(completed)
+        raise _trouble(completed, python)
     lines = read((directory / "pinned.txt").read_text("utf-8"))
     indexes = _indexes(python)
     return Answer(
@@ -203,10 +204,22 @@ def _wheel(file: simple.File) -> PackageWheel:
     )
 
 
-def _trouble(completed: process.Completed) -> ResolutionError | DownloadError:
-    lines = [line for line in completed.stderr.splitlines() if line.strip() and not line.startswith("WARNING: Loc")]
-    text = "\n".join(line.strip() for line in lines if not line.startswith(("Traceback", "  File", "    ")))
-    if any(word in text for word in _NETWORK):
-        hint = "Check the network, the proxy, and pip's index settings, then run it again."
-        return DownloadError("the Python index does not answer", cause=text, hint=hint)
-    return ResolutionError("the Python requirements have no solution", cause=text)
+def _trouble(completed: process.Completed, python: str) -> ResolutionError:
+    """Return why pip found no solution; raise ``DownloadError`` when an index, which it then passes over, is silent."""
+    told, _, trace = completed.stderr.partition("Traceback (most recent call last)")
+    lines = [line.strip() for line in told.splitlines() if line.strip() and "WARNING: Location" not in line]
+    if unknown := re.search(r"requirement ([A-Za-z0-9._-]+).*\(from versions: none\)", told):
+        for index in _indexes(python):
+            simple.pages(index, [canonicalize_name(unknown[1])])
+    cause = "\n".join([*(line.removeprefix("ERROR: ") for line in lines), *read_chain(trace)])
+    return ResolutionError("the Python requirements have no solution", cause=cause)
+
+
+def read_chain(trace: str) -> list[str]:
+    """Return who wants what, from the exception in which pip says that a resolution is impossible."""
+    wanted: dict[str, str] = {}
+    for requirement, parent in _IMPOSSIBLE.findall(trace):
+        filename = parent.partition(" (from ")[0].partition("#")[0].rpartition("/")[2]
+        who = " ".join(filename.split("-")[:2])
+        wanted.setdefault(requirement, f"{who} wants {requirement}" if who else f"asked for: {requirement}")
+    return list(wanted.values())[:_SHOWN]

@@ -68,6 +68,7 @@ def project(question: Question) -> str:
         "package": False,
         "environments": environments,
         "required-environments": environments,
+        "conflicts": [[Inline(group=name) for name in names] for names in question.conflicts],
         "constraint-dependencies": list(question.constraints),
         "override-dependencies": list(question.overrides),
         "exclude-dependencies": list(question.exclude),
