@@ -73,7 +73,7 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> Ve
     vouched = {**expected, **{path: recorded[path] for path in generated if path in recorded}}
     return VerifyResult(
         subject=f"environment {environment.id} ({environment.mode})",
-        compared=_counts(steps, parts),
+        compared=_counts({"the system and R": steps}, parts),
         differences=tree.compare(vouched, observed),
         generated=sorted((path, reason) for path, reason in generated.items() if path in observed),
         vouched=True,
@@ -125,7 +125,7 @@ def verify_image(
             differences.append(item)
     return VerifyResult(
         subject=f"image {tag}",
-        compared=_counts(texts, parts),
+        compared=_counts({"dsenv": texts}, parts),
         differences=differences,
         exceptions=exceptions,
         generated=sorted((path, reason) for path, reason in generated.items() if path in observed),
@@ -160,8 +160,8 @@ def _expectations(selected: Selected, place: Place, store: Store) -> dict[str, E
     }
 
 
-def _counts(steps: Tree, parts: Mapping[str, Expectation]) -> dict[str, int]:
-    trees = {"system and R packages": steps, **{name: part.tree for name, part in parts.items()}}
+def _counts(own: Mapping[str, Tree], parts: Mapping[str, Expectation]) -> dict[str, int]:
+    trees = {**own, **{name: part.tree for name, part in parts.items()}}
     counts = {name: sum(entry.kind != "directory" for entry in found.values()) for name, found in trees.items()}
     return {name: count for name, count in counts.items() if count}
 

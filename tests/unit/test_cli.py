@@ -38,6 +38,18 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     assert completed.stdout.splitlines()[-1] == "HEAVY []"
 
 
+def test_status_imports_no_client(tmp_path: Path) -> None:
+    """It asks nobody; a client of the network or of an engine alone would cost it a third of its time."""
+    script = (
+        "import sys\nfrom dsenv.cli.main import main\n"
+        "try: main(['status'])\nexcept SystemExit: pass\n"
+        f"print('HEAVY', sorted({HEAVY - {'pydantic', 'packaging', 'http.client'}!r} & set(sys.modules)))"
+    )
+    _dsenv("init", cwd=tmp_path)
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert completed.stdout.splitlines()[-1] == "HEAVY []"
+
+
 def test_the_readme_shows_the_help() -> None:
     completed = _dsenv("--help", cwd=ROOT, COLUMNS="80", TERMINAL_WIDTH="80")
     readme = (ROOT / "README.md").read_text()

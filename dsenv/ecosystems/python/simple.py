@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.errors import DownloadError
 from dsenv.pins import without_credentials
-from dsenv.tools import http
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -52,6 +51,8 @@ def pages(index: str, names: Iterable[str]) -> Mapping[str, Sequence[File]]:
 def _page(index: str, name: str) -> Sequence[File]:
     import pypi_simple  # noqa: PLC0415 - 300 ms that only some locks pay
     import requests  # noqa: PLC0415
+
+    from dsenv.tools import http  # noqa: PLC0415
 
     try:
         client = pypi_simple.PyPISimple(index.rstrip("/") + "/", session=http.session())
