@@ -11,9 +11,10 @@ from dsenv.pins import Artifact, without_credentials
 from dsenv.tree import file_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from dsenv.network import Network
     from dsenv.progress import Progress
 
 ATTEMPTS: Final = 3  # for one address, each resuming the one before
@@ -57,14 +58,14 @@ class Meter:
         self._progress.say(f"downloaded {self._count} files, {_mb(self._bytes)}")
 
 
-def fill(partial: Path, artifact: Artifact, meter: Meter, proxies: Mapping[str, str] | None) -> None:
+def fill(partial: Path, artifact: Artifact, meter: Meter, network: Network) -> None:
     """Complete a file, which may hold a beginning already, from the first address that serves the artifact's bytes.
 
     Args:
         partial: The file; it exists.
         artifact: What it is to become.
         meter: Told of each piece.
-        proxies: By scheme, before those of the environment.
+        network: What is known of the way to the addresses.
 
     Raises:
         IntegrityError: The addresses served other bytes than the hash names.
@@ -73,16 +74,14 @@ def fill(partial: Path, artifact: Artifact, meter: Meter, proxies: Mapping[str, 
     """
     troubles: list[DsenvError] = []
     for url in artifact.urls:
-        trouble = _from_one(url, partial, artifact, meter, proxies)
+        trouble = _from_one(url, partial, artifact, meter, network)
         if trouble is None:
             return
         troubles.append(trouble)
     raise _failure(artifact, troubles)
 
 
-def _from_one(
-    url: str, partial: Path, artifact: Artifact, meter: Meter, proxies: Mapping[str, str] | None
-) -> DsenvError | None:
+def _from_one(url: str, partial: Path, artifact: Artifact, meter: Meter, network: Network) -> DsenvError | None:
     """Complete the file from one address, or return what its last attempt ended with."""
     from dsenv.tools import http  # noqa: PLC0415 - an HTTP client is 100 ms that only a download pays
 
@@ -92,7 +91,7 @@ def _from_one(
         left -= 1
         resumed = partial.stat().st_size > 0
         try:
-            _attempt(url, partial, artifact, meter, proxies)
+            _attempt(url, partial, artifact, meter, network)
         except IntegrityError as error:
             if not resumed:
                 return error  # else the piece from before the cut may be the bad one: a whole attempt follows
@@ -107,13 +106,13 @@ def _from_one(
             return None
 
 
-def _attempt(url: str, partial: Path, artifact: Artifact, meter: Meter, proxies: Mapping[str, str] | None) -> None:
+def _attempt(url: str, partial: Path, artifact: Artifact, meter: Meter, network: Network) -> None:
     from dsenv.tools import http  # noqa: PLC0415
 
     with partial.open("r+b") as sink:
         start = sink.seek(0, os.SEEK_END)
         if start != artifact.size:
-            for size in http.download(url, sink, start=start, proxies=dict(proxies or {})):
+            for size in http.download(url, sink, start=start, network=network):
                 meter.add(size)
                 if artifact.size is not None and sink.tell() > artifact.size:
                     break

@@ -20,10 +20,12 @@ from dsenv.errors import LockFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
     from pathlib import Path
 
     from pydantic import BaseModel
 
+    from dsenv.network import Network
     from dsenv.pins import Artifact, Need, Provided, Selection, Target
     from dsenv.progress import Progress
     from dsenv.steps import Place, Recipe
@@ -74,12 +76,14 @@ class Offer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """What of ``[platform]`` every ecosystem may depend on."""
+    """What of ``[platform]`` and ``[project]`` every ecosystem may depend on."""
 
     base: str
     targets: tuple[Target, ...]
     locale: str
     timezone: str
+    as_of: date | None = None  # indexes count as they stood at the end of that day, UTC
+    after_as_of: tuple[str, ...] = ()  # "pillow==12.3.0": taken although newer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +198,9 @@ class Ecosystem(Protocol):
     def inputs(self, spec: Any, platform: Platform) -> Table:
         """Return what of the spec decides the resolution, in canonical form: recorded beside the pins."""
 
+    def network(self, spec: Any | None) -> Network:
+        """Return what the tools of this ecosystem know of the way to servers, those of a spec among them."""
+
     def needs(self, spec: Any, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
         """Return the system packages that are needed whatever the resolution will be."""
 
@@ -259,6 +266,3 @@ class Foundation(Ecosystem, Protocol):
 
     def check_ground(self, pins: Any, target: Target) -> GroundCheck:
         """Compare the base rows of the lock with what this machine has installed."""
-
-    def proxies(self) -> dict[str, str]:
-        """Return the proxies that this machine's package manager is told to use, by scheme."""

@@ -14,6 +14,9 @@ class Progress(Protocol):
     def warn(self, text: str) -> None:
         """Tell something that the reader may have to act on."""
 
+    def note(self, text: str) -> None:
+        """Tell what only a reader who wants to know all is told (``--verbose``)."""
+
     def update(self, text: str) -> None:
         """Replace the line that tells what is going on at this moment."""
 
@@ -25,6 +28,9 @@ class Silent:
         """Ignore."""
 
     def warn(self, text: str) -> None:
+        """Ignore."""
+
+    def note(self, text: str) -> None:
         """Ignore."""
 
     def update(self, text: str) -> None:

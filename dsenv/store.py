@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dsenv import download
 from dsenv import tree as trees
 from dsenv.errors import DownloadError, IntegrityError, writing
+from dsenv.network import Network
 from dsenv.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ class Store:
     Args:
         root: Where it lies; made when first written to.
         offline: Whether a missing artifact is an error instead of a download.
-        proxies: For downloads, by scheme, before those of the environment.
+        network: For downloads: what this machine's tools know of the way to servers.
 
     """
 
-    def __init__(self, root: Path, *, offline: bool = False, proxies: dict[str, str] | None = None) -> None:
+    def __init__(self, root: Path, *, offline: bool = False, network: Network | None = None) -> None:
         self.root = root
         self.offline = offline
-        self._proxies = proxies
+        self.network = network or Network()
 
     def path(self, artifact: Artifact) -> Path:
         """Return where ``artifact`` lies once ``fetch`` has returned."""
@@ -257,7 +258,7 @@ class Store:
                 return
             try:
                 with writing(partial):
-                    download.fill(partial, artifact, meter, self._proxies)
+                    download.fill(partial, artifact, meter, self.network)
             except OSError as error:
                 if error.errno == errno.ENOSPC:
                     partial.unlink(missing_ok=True)

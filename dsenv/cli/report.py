@@ -37,11 +37,13 @@ class Terminal:
     Args:
         quiet: Say nothing but warnings.
         color: Whether colours are wanted; they are used on a terminal only.
+        verbose: Tell notes, too.
 
     """
 
-    def __init__(self, *, quiet: bool = False, color: bool = True) -> None:
+    def __init__(self, *, quiet: bool = False, color: bool = True, verbose: bool = False) -> None:
         self._quiet = quiet
+        self._verbose = verbose
         is_able = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._lively = is_able and not quiet
         self._color = color and is_able and "NO_COLOR" not in os.environ
@@ -57,6 +59,11 @@ class Terminal:
     def warn(self, text: str) -> None:
         """Tell something that the reader may have to act on."""
         self._write(text, self._paint("33", "warning: "))
+
+    def note(self, text: str) -> None:
+        """Tell what only a reader who wants to know all is told."""
+        if self._verbose:
+            self._write(text)
 
     def update(self, text: str) -> None:
         """Replace the line that tells what is going on; in a log there is no such line."""

@@ -43,12 +43,13 @@ class Session:
 
         return spec.load(project.spec)
 
-    def store(self) -> Store:
-        """Return the store of this user."""
-        from dsenv import project, store  # noqa: PLC0415
-        from dsenv.ecosystems import FOUNDATION  # noqa: PLC0415
+    def store(self, spec: Spec) -> Store:
+        """Return the store of this user, which knows the way to the servers of a spec."""
+        from dsenv import network, project, store  # noqa: PLC0415
+        from dsenv.ecosystems import ECOSYSTEMS  # noqa: PLC0415
 
-        return store.Store(project.store_path(), offline=self.offline, proxies=FOUNDATION.proxies())
+        known = network.joined(row.network(spec.parts[row.name]) for row in ECOSYSTEMS)
+        return store.Store(project.store_path(), offline=self.offline, network=known)
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Report]], click.Command]:
@@ -85,7 +86,12 @@ _COMMON = (
     click.option("--json", "as_json", is_flag=True, help="Answer as JSON."),
     click.option("--offline", is_flag=True, help="Use only what the store has."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Show the commands that are run."),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        help="Show the commands that are run, and what was taken from the machine's settings.",
+    ),
     click.option("--no-color", is_flag=True, help="Use no colours; NO_COLOR does the same."),
     click.option("--debug", is_flag=True, help="Show a traceback when dsenv itself fails."),
 )
@@ -94,7 +100,8 @@ _COMMON = (
 def _session(name: str, context: click.Context, options: dict[str, Any]) -> Session:
     """Take the common options out of a command's and act on them."""
     quiet = options.pop("quiet")
-    terminal = report.Terminal(quiet=quiet, color=not options.pop("no_color"))
+    verbose = options.pop("verbose")
+    terminal = report.Terminal(quiet=quiet, color=not options.pop("no_color"), verbose=verbose)
     session = Session(
         command=name,
         directory=options.pop("directory"),
@@ -104,7 +111,7 @@ def _session(name: str, context: click.Context, options: dict[str, Any]) -> Sess
         terminal=terminal,
     )
     debug = options.pop("debug")
-    if options.pop("verbose"):
+    if verbose:
         from dsenv.tools import process  # noqa: PLC0415
 
         process.trace = lambda line: terminal.say(f"+ {line}")

@@ -2,11 +2,13 @@
 
 ``requests`` takes proxies from the environment and credentials from ``~/.netrc``. Certificates are trusted when the
 system trusts them (corporate authorities are installed there), when ``SSL_CERT_FILE``, ``SSL_CERT_DIR``,
-``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` names them, or when they are in the public bundle.
+``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE`` names them, or when they are in the public bundle. What the machine's
+other tools know beyond that comes as a ``Network``.
 """
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 from typing import IO, TYPE_CHECKING, Any
@@ -23,8 +25,11 @@ from dsenv.pins import CREDENTIALS, without_credentials
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dsenv.network import Network
+
 CHUNK = 1 << 18  # bytes
 TIMEOUT = (20, 60)  # seconds to connect, seconds of silence
+_REFUSED = (401, 403)
 
 
 class _SystemTrust(HTTPAdapter):
@@ -58,7 +63,7 @@ class AnswerError(DownloadError):
         self.status = response.status_code
         wait = response.headers.get("Retry-After", "")
         self.after = float(wait) if wait.isdecimal() else None  # seconds that the server asks to wait
-        hint = "Put the credentials for this host into ~/.netrc or the proxy settings."
+        hint = "Put the credentials for this host into ~/.netrc, or where its tools look for them, or the proxy's."
         super().__init__(
             f"{without_credentials(url)} answered {self.status}",
             hint=hint if self.status in {401, 403, 407} else "",
@@ -70,7 +75,7 @@ class AnswerError(DownloadError):
         return self.status in {408, 425, 429} or self.status >= requests.codes.internal_server_error
 
 
-def download(url: str, sink: IO[bytes], *, start: int, proxies: dict[str, str] | None = None) -> Iterator[int]:
+def download(url: str, sink: IO[bytes], *, start: int, network: Network) -> Iterator[int]:
     """Append what ``url`` serves from byte ``start`` on to ``sink``; yield the size of each piece.
 
     A server that cannot resume makes the sink start over.
@@ -79,7 +84,7 @@ def download(url: str, sink: IO[bytes], *, start: int, proxies: dict[str, str] |
         url: An ``http``, ``https`` or ``file`` address.
         sink: Open for writing, positioned at ``start``.
         start: How many bytes the sink already holds.
-        proxies: By scheme, where the environment has no word for this address.
+        network: What is known of the way there.
 
     Raises:
         AnswerError: The server has something else to say.
@@ -88,16 +93,40 @@ def download(url: str, sink: IO[bytes], *, start: int, proxies: dict[str, str] |
     """
     try:
         scheme = urlsplit(url).scheme
-        yield from _read(url, sink) if scheme == "file" else _get(url, sink, start, _proxies(url, proxies))
+        yield from _read(url, sink) if scheme == "file" else _get(url, sink, start, network)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise DownloadError(f"{without_credentials(url)} did not answer", cause=reason(error)) from error
     except ValueError as error:
         raise DownloadError(f"{without_credentials(url)} is not an address", cause=str(error)) from error
 
 
-def _get(url: str, sink: IO[bytes], start: int, proxies: dict[str, str] | None) -> Iterator[int]:
+def get(url: str, network: Network, *, headers: dict[str, str], stream: bool = False) -> requests.Response:
+    """Ask for an address once, or once more as somebody whom the server may know better."""
+
+    def ask(who: tuple[str, str] | None) -> requests.Response:
+        return session().get(
+            url,
+            headers=headers,
+            stream=stream,
+            timeout=TIMEOUT,
+            proxies=_proxies(url, dict(network.proxies)),
+            auth=who,
+            verify=network.authority if network.authority and not _BUNDLES & os.environ.keys() else None,
+        )
+
+    response = ask(network.credentials(url))
+    if response.status_code in _REFUSED and (who := network.credentials(url, refused=True)):
+        response.close()
+        response = ask(who)
+    return response
+
+
+_BUNDLES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}  # the environment's word comes first
+
+
+def _get(url: str, sink: IO[bytes], start: int, network: Network) -> Iterator[int]:
     headers = {"Range": f"bytes={start}-"} if start else {}
-    with session().get(url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies) as response:
+    with get(url, network, headers=headers, stream=True) as response:
         if start and response.status_code in {requests.codes.ok, requests.codes.requested_range_not_satisfiable}:
             sink.seek(0)
             sink.truncate()
@@ -111,7 +140,7 @@ def _get(url: str, sink: IO[bytes], start: int, proxies: dict[str, str] | None) 
             yield len(chunk)
 
 
-def _proxies(url: str, fallback: dict[str, str] | None) -> dict[str, str] | None:
+def _proxies(url: str, fallback: dict[str, str]) -> dict[str, str] | None:
     """Return ``fallback`` unless the environment names a proxy for an address, or none (``no_proxy``)."""
     direct = requests.utils.should_bypass_proxies(url, no_proxy=None)
     named = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))

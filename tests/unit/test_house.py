@@ -13,7 +13,7 @@ PACKAGE = ROOT / "dsenv"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = 400
 
-_BASE = {"errors", "pins", "progress", "formats", "model", "steps", "tree"}
+_BASE = {"errors", "network", "pins", "progress", "formats", "model", "steps", "tree"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "pins": set(),
@@ -23,11 +23,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spec_edit": set(),
     "tree": {"errors"},
     "steps": {"pins"},
-    "tools": {"errors", "pins", "formats", "tree"},
-    "download": {"errors", "pins", "progress", "tree", "tools"},
-    "store": {"download", "errors", "pins", "progress", "tree"},
+    "network": set(),
+    "tools": {"errors", "pins", "formats", "network", "tree"},
+    "download": {"errors", "network", "pins", "progress", "tree", "tools"},
+    "store": {"download", "errors", "network", "pins", "progress", "tree"},
     "project": {"errors", "progress"},
-    "ecosystem": {"errors", "pins", "progress", "steps", "store", "tree"},
+    "ecosystem": {"errors", "network", "pins", "progress", "steps", "store", "tree"},
     "ecosystems.python": _BASE | {"ecosystem", "store", "tools"},
     "ecosystems.r": _BASE | {"ecosystem", "store", "tools"},
     "ecosystems.system": _BASE | {"ecosystem", "store", "tools"},

@@ -13,6 +13,7 @@ import pytest
 
 from dsenv import download
 from dsenv.errors import DownloadError, IntegrityError
+from dsenv.network import Network
 from dsenv.pins import Artifact
 from dsenv.store import Store
 from dsenv.tools import http
@@ -33,6 +34,8 @@ class _Talk:
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def note(self, text: str) -> None: ...
 
     def update(self, text: str) -> None: ...
 
@@ -280,7 +283,7 @@ def test_the_environments_proxies_come_first(
         fallback = {"http": proxy}
         assert (http._proxies("http://pool.test/a.deb", fallback) == fallback) == proxied
         if proxied:
-            Store(tmp_path, proxies=fallback).fetch([_artifact("http://pool.test/a.deb")])
+            Store(tmp_path, network=Network(proxies=fallback)).fetch([_artifact("http://pool.test/a.deb")])
     assert asked == (["http://pool.test/a.deb"] if proxied else [])
 
 

@@ -42,10 +42,11 @@ def command(session: Session, *, no_build: bool, groups: tuple[str, ...], target
     from dsenv.operations.selection import image_target  # noqa: PLC0415
 
     project = session.project()
+    spec = session.spec(project)
     result = docker(
         project,
-        session.spec(project),
-        session.store(),
+        spec,
+        session.store(spec),
         session.terminal,
         image_target(target),
         groups=groups,

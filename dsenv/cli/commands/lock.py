@@ -32,10 +32,11 @@ def command(session: Session, *, upgrade: bool, packages: tuple[str, ...], refre
     from dsenv.operations.lock import lock  # noqa: PLC0415
 
     project = session.project()
+    spec = session.spec(project)
     result = lock(
         project,
-        session.spec(project),
-        session.store(),
+        spec,
+        session.store(spec),
         session.terminal,
         upgrade=upgrade,
         packages=packages,

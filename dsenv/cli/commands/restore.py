@@ -23,7 +23,8 @@ def command(session: Session, *, groups: tuple[str, ...], dry_run: bool) -> Repo
     from dsenv.operations.restore import plan, restore  # noqa: PLC0415
 
     project = session.project()
-    spec, store = session.spec(project), session.store()
+    spec = session.spec(project)
+    store = session.store(spec)
     if dry_run:
         return _planned(plan(project, spec, store, session.terminal, groups=groups))
     result = restore(project, spec, store, session.terminal, groups=groups)

@@ -31,10 +31,10 @@ def command(session: Session, *, image: bool, groups: tuple[str, ...], target: s
     project = session.project()
     spec = session.spec(project)
     if image:
-        result = verify_image(project, spec, session.store(), session.terminal, image_target(target), groups=groups)
+        result = verify_image(project, spec, session.store(spec), session.terminal, image_target(target), groups=groups)
     else:
         require_image(groups, target)
-        result = verify(project, spec, session.store(), session.terminal)
+        result = verify(project, spec, session.store(spec), session.terminal)
     return Report(
         lines=_lines(result),
         code=Exit.DRIFT if result.differences else Exit.DONE,

@@ -1,5 +1,6 @@
 """Python's interpreter and packages, resolved and installed by uv."""
 
+from dsenv.ecosystems.python.credentials import network
 from dsenv.ecosystems.python.install import recipe
 from dsenv.ecosystems.python.interpreters import needs
 from dsenv.ecosystems.python.pins import (
@@ -35,6 +36,7 @@ __all__ = [
     "inputs",
     "name",
     "needs",
+    "network",
     "owns",
     "read",
     "recipe",

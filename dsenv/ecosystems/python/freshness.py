@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dsenv.ecosystems.python.engines.interface import Found
+    from dsenv.network import Network
 
 BEHIND: Final = timedelta(days=2 * 365)
 
 
-def stale(packages: Sequence[Found]) -> list[str]:
+def stale(packages: Sequence[Found], network: Network, before: datetime | None) -> list[str]:
     """Return a sentence for each package whose version is ``BEHIND`` the newest release of its project.
 
     No clock is asked: only packages that are old beside the newest of the answer have their project's page read.
+
+    Args:
+        packages: What was found.
+        network: What is known of the way to the indexes.
+        before: From when on no release counts.
+
     """
     dates = {found.name: date for found in packages if (date := _uploaded(found))}
     if not dates:
@@ -31,8 +38,8 @@ def stale(packages: Sequence[Found]) -> list[str]:
     sentences = []
     for index in sorted({found.index for found in old}):
         here = {found.name: found for found in old if found.index == index}
-        for name, files in simple.pages(index, here).items():
-            release = _newest(files)
+        for name, files in simple.pages(index, here, network).items():
+            release = _newest(file for file in files if not before or (file.uploaded and file.uploaded < before))
             if release and release[1] - dates[name] > BEHIND:
                 years = (release[1] - dates[name]).days / 365
                 sentences.append(

@@ -1,7 +1,7 @@
 """uv, the program: where it is, how it is run, which Pythons it finds.
 
-Of its configuration, from files and variables, only what says how to reach an index is handed on: the same spec has
-the same answer for everyone who uses the same index.
+Of its configuration, from files and variables, only what says how to reach an index is handed on, and what pip is told
+of that where uv is told nothing: the same spec has the same answer for everyone who uses the same index.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import json
 import os
 import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dsenv.ecosystems.python import pip_config
 from dsenv.errors import ToolError, WrongUseError
 from dsenv.formats import toml_write
 from dsenv.tools import process
@@ -41,6 +43,15 @@ _KEPT_KEYS: Final = (  # the same of uv.toml
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """An index that uv's own settings name."""
+
+    name: str  # "" for one without
+    url: str  # may hold credentials
+    is_default: bool
+
+
 def program() -> str:
     """Return the path of the uv that dsenv was installed with."""
     import uv  # noqa: PLC0415 - a wheel that holds one program
@@ -60,7 +71,41 @@ def environment() -> dict[str, str]:
     """Return this process's environment without the settings of uv that would change what it resolves."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UV_") or _KEPT.fullmatch(name)}
     dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX"}
-    return {name: value for name, value in kept.items() if name not in dropped} | {"UV_NO_PROGRESS": "1"}
+    env = {name: value for name, value in kept.items() if name not in dropped}
+    return {**env, **from_pip(pip_config.read()), "UV_NO_PROGRESS": "1"}
+
+
+def from_pip(settings: pip_config.Settings) -> dict[str, str]:
+    """Return the variables that tell uv what pip is told and uv itself is not."""
+    has_default = any(listed.is_default for listed in indexes())
+    return pip_config.for_uv(settings, {*os.environ, *_own_settings()}, has_default=has_default)
+
+
+def indexes() -> list[Listed]:
+    """Return the indexes that uv's variables and settings name."""
+    own = _own_settings()
+    found = []
+    for variable, is_default in _INDEX_VARIABLES.items():
+        for word in os.environ.get(variable, "").split():
+            match = re.fullmatch(r"(?:([A-Za-z0-9._-]+)=)?(.+)", word)
+            if match:
+                found.append(Listed(name=match[1] or "", url=match[2], is_default=is_default))
+    found.extend(
+        Listed(name=row.get("name", ""), url=row["url"], is_default=bool(row.get("default")))
+        for row in own.get("index", [])
+        if isinstance(row, dict) and isinstance(row.get("url"), str)
+    )
+    if "index-url" in own:
+        found.append(Listed(name="", url=str(own["index-url"]), is_default=True))
+    return [*found, *(Listed(name="", url=str(url), is_default=False) for url in own.get("extra-index-url", []))]
+
+
+_INDEX_VARIABLES: Final = {
+    "UV_DEFAULT_INDEX": True,
+    "UV_INDEX_URL": True,
+    "UV_INDEX": False,
+    "UV_EXTRA_INDEX_URL": False,
+}
 
 
 def settings(options: Mapping[str, Any]) -> str:
@@ -69,6 +114,10 @@ def settings(options: Mapping[str, Any]) -> str:
     Told to read it, uv reads no other; of a project it then takes its requirements and environments only.
     https://docs.astral.sh/uv/concepts/configuration-files/: the user's file has precedence, lists are joined.
     """
+    return toml_write.dumps({**_own_settings(), **options})
+
+
+def _own_settings() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in _settings_files():
         try:
@@ -81,7 +130,7 @@ def settings(options: Mapping[str, Any]) -> str:
             if key in table:
                 joined = isinstance(table[key], list) and isinstance(found.get(key), list)
                 found[key] = [*table[key], *found[key]] if joined else table[key]
-    return toml_write.dumps({**found, **options})
+    return found
 
 
 def _settings_files() -> list[Path]:

@@ -4,7 +4,7 @@ from dsenv.ecosystems.r.install import recipe
 from dsenv.ecosystems.r.pins import artifacts, canonical, check, identity, owns, read, revealed, versions, write
 from dsenv.ecosystems.r.probe import expectation
 from dsenv.ecosystems.r.resolve import needs, resolve
-from dsenv.ecosystems.r.spec import Spec, expand, inputs, unsupported
+from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
 
 name = "r"
 title = "R"
@@ -22,6 +22,7 @@ __all__ = [
     "inputs",
     "name",
     "needs",
+    "network",
     "owns",
     "read",
     "recipe",

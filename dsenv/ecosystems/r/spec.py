@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from dsenv.ecosystems.r.versions import RVersion
 from dsenv.model import Array, Model, Text, printable
+from dsenv.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +119,12 @@ def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | in
     if others:
         faults.append((("repositories",), f'`["apt"]` has no R for {", ".join(others)}'))
     return faults
+
+
+def network(spec: Spec | None) -> Network:
+    """Return what R knows of the way to servers: its packages come from the distribution's archives."""
+    del spec
+    return Network()
 
 
 def inputs(spec: Spec, platform: Platform) -> Table:

@@ -15,7 +15,7 @@ from dsenv.ecosystems.system.pins import (
     versions,
     write,
 )
-from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, proxies
+from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, network
 from dsenv.ecosystems.system.resolve import needs, resolve
 from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
 
@@ -38,10 +38,10 @@ __all__ = [
     "misfit",
     "name",
     "needs",
+    "network",
     "offers",
     "owns",
     "provided",
-    "proxies",
     "read",
     "recipe",
     "resolve",

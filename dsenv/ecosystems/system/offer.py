@@ -87,6 +87,8 @@ def offers(pins: Pins) -> Mapping[Target, Locked]:
 def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress: Progress) -> Mapping[Target, Survey]:
     """Fetch each Linux target's indexes and return what they offer."""
     del spec, project
+    if platform.as_of:
+        progress.warn("`as-of` holds for Python packages so far: the system's, and R's with them, are those of today")
     found = {}
     for target in platform.targets:
         if target.os == "linux":

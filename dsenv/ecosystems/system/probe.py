@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Expectation, GroundCheck
 from dsenv.ecosystems.system import base, relations
+from dsenv.network import Network
 from dsenv.tools import deb, process
 from dsenv.tree import WORKERS, Tree
 
 if TYPE_CHECKING:
     from dsenv.ecosystems.system.pins import Package, Pins, Root
+    from dsenv.ecosystems.system.spec import Spec
     from dsenv.pins import Selection, Target
     from dsenv.steps import Place
     from dsenv.store import Store
@@ -108,15 +110,16 @@ def _programs(pins: Pins, package: Package, store: Store) -> list[str]:
     return [path.rpartition("/")[2] for path in tree if path.startswith(_PROGRAMS) and tree[path].kind != "directory"]
 
 
-def proxies() -> dict[str, str]:
-    """Return the proxies that this machine's apt is told to use, by scheme."""
+def network(spec: Spec | None) -> Network:
+    """Return the proxies that this machine's apt is told to use."""
+    del spec
     if not process.find("apt-config"):
-        return {}
+        return Network()
     settings = process.run(
         ["apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"], codes=None
     ).stdout
     found = dict(word.partition("=")[::2] for word in shlex.split(settings))
-    return {scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"}
+    return Network(proxies={scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"})
 
 
 def _newer(version: str, than: str) -> bool:
