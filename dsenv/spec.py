@@ -22,7 +22,7 @@ from dsenv.ecosystems.system.spec import parse_base
 from dsenv.errors import SpecError, WrongUseError
 from dsenv.formats.toml_lines import key_lines
 from dsenv.model import Array, Model, Text, hyphenated
-from dsenv.pins import TARGETS, Target
+from dsenv.pins import CREDENTIALS, TARGETS, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,6 +66,13 @@ def _check_copy(text: str) -> str:
     return text
 
 
+def _check_exception(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[A-Za-z0-9.!+_-]+", text):
+        msg = "expected a name and an exact version, such as `pillow==12.3.0`"
+        raise ValueError(msg)
+    return text
+
+
 class Project(Model):
     """``[project]``: what the whole is called."""
 
@@ -73,8 +80,8 @@ class Project(Model):
         description="Lower-case letters and digits, joined by single `.`, `_` or `-`."
     )
     as_of: date | None = Field(default=None, description="Every index as it stood at the end of that day, UTC.")
-    after_as_of: Array[Text] = Field(
-        default=(), description="Exact versions that are taken although they are newer than `as-of`."
+    after_as_of: Array[Annotated[str, AfterValidator(_check_exception)]] = Field(
+        default=(), description="Exact versions that are taken although newer than `as-of` or `min-age` allow."
     )
 
 
@@ -217,6 +224,8 @@ def _spec(document: Any) -> Spec:
             targets=tuple(sorted({Target.parse(text) for text in platform.targets})),
             locale=platform.locale,
             timezone=platform.timezone,
+            as_of=document.project.as_of,
+            after_as_of=document.project.after_as_of,
         ),
         image=document.image,
         parts=parts,
@@ -225,10 +234,12 @@ def _spec(document: Any) -> Spec:
 
 def _unsupported(raw: Mapping[str, Any], faults: Iterable[Fault]) -> list[Fault]:
     """Return what is understood and cannot be done yet, read from the keys that have no fault."""
-    right = {key: value for key, value in _table(raw, "project").items() if key in {"as-of", "after-as-of"}}
-    found = [Fault(("project", key), "dates are not supported yet") for key in right]
+    found: list[Fault] = []
     targets = tuple(Target.parse(text) for text in _targets(raw) if text in TARGETS)
-    platform = Platform(base="", targets=targets, locale="", timezone="")
+    after = _table(raw, "project").get("after-as-of")
+    platform = Platform(
+        base="", targets=targets, locale="", timezone="", after_as_of=tuple(after) if isinstance(after, list) else ()
+    )
     wrong = {fault.path[:2] for fault in faults}
     for ecosystem in ECOSYSTEMS:
         table = _table(raw, ecosystem.name)
@@ -272,6 +283,7 @@ def _fault(finding: Any, raw: Mapping[str, Any]) -> Fault:
     else:
         message = _WORDS.get(kind) or finding["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    given = CREDENTIALS.sub("***@", given) if isinstance(given, str) else given  # the message may go into a log
     shown = repr(given) if isinstance(given, str | int | float | bool) else ""
     return Fault(path, f"{shown}: {message}" if shown else message)
 

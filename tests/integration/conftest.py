@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ class Dsenv:
         """Write the project's dsenv.toml."""
         (self.directory / "dsenv.toml").write_text(HEAD.format(name=name, base=base) + tables)
         return self
+
+    def versions(self) -> dict[str, str]:
+        """Return what is locked of Python, by name."""
+        packages = tomllib.loads(self.locks()["pylock.toml"].decode())["packages"]
+        return {package["name"]: package["version"] for package in packages}
 
     def locks(self) -> dict[str, bytes]:
         """Return the lock files, by name."""

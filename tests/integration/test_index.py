@@ -109,3 +109,96 @@ def test_an_unknown_extra_is_told(dsenv: Dsenv, index: fake.Index) -> None:
     completed = dsenv.spec(SPEC.format("plain[nope]"))("lock", **_with(index))
     assert "warning: " in completed.stderr
     assert "nope" in completed.stderr
+
+
+def _fresh(name: str, tmp_path: Path) -> bytes:
+    """Return a wheel that no store has yet."""
+    return fake.wheel(name, "1.0", {"x.py": f"path = {str(tmp_path)!r}\n"})
+
+
+@pytest.mark.parametrize("trouble", ["busy", "slow"])
+def test_a_server_that_recovers_serves(dsenv: Dsenv, index: fake.Index, tmp_path: Path, trouble: str) -> None:
+    """Page, list of projects and file: each is asked for again, each at last comes."""
+    index.add("plain", "1.0", content=_fresh("plain", tmp_path))
+    if trouble == "busy":
+        index.busy = 1
+    else:
+        index.slow = 1.5
+    routed = f'[[python.indexes]]\nname = "acme"\nurl = "{index.url}"\npackages = ["pl*"]\n'
+    dsenv.spec(SPEC.format("plain") + routed)("lock")
+    dsenv("restore")
+    assert dsenv("run", "--", "python", "-c", "import plain; print(plain.version)").stdout == "1.0\n"
+    if trouble == "busy":
+        assert min(index.asked.count(path) for path in ("/simple/", "/simple/plain/")) > 1
+
+
+def test_a_page_that_is_cut_off_is_told(dsenv: Dsenv, index: fake.Index) -> None:
+    index.add("plain", "1.0")
+    index.cut = {"/simple/plain/"}
+    completed = dsenv.spec(SPEC.format("plain"))("lock", code=1, **_with(index), UV_HTTP_RETRIES="0")
+    assert "error: the Python index does not answer" in completed.stderr
+    assert "/simple/plain/" in completed.stderr
+    index.cut = {"/simple/"}
+    routed = f'[[python.indexes]]\nname = "acme"\nurl = "{index.url}"\npackages = ["pl*"]\n'
+    completed = dsenv.spec(SPEC.format("plain") + routed)("lock", code=1)
+    assert f"error: {index.url} has no readable list of its projects" in completed.stderr
+
+
+def test_a_file_that_is_cut_off_or_another_is_told(dsenv: Dsenv, index: fake.Index, tmp_path: Path) -> None:
+    """And with the right bytes it is restored; what came in between is in no environment."""
+    filename = index.add("plain", "1.0", content=_fresh("plain", tmp_path))
+    path = f"/files/plain/{filename}"
+    dsenv.spec(SPEC.format("plain"))("lock", **_with(index))
+    index.cut = {path}
+    completed = dsenv("restore", code=1)
+    assert f"error: {filename} " in completed.stderr
+    index.cut = set()
+    index.lies[path] = fake.wheel("plain", "1.0", {"x.py": "evil"})
+    completed = dsenv("restore", code=1)
+    assert f"error: {filename} is not the file that the lock names" in completed.stderr
+    assert "served other bytes than sha256:" in completed.stderr
+    index.lies = {}
+    dsenv("restore")
+    assert dsenv("run", "--", "python", "-c", "import x; print('evil' in open(x.__file__).read())").stdout == "False\n"
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_a_page_of_ten_thousand_files(dsenv: Dsenv, index: fake.Index, *, json: bool) -> None:
+    index.json = json
+    for number in range(10_000):
+        index.add("plain", f"1.{number}", content=b"never read")
+    index.add("plain", "2.0")
+    dates = {True: "as-of = 2020-06-30\n", False: ""}[json]
+    dsenv.spec(SPEC.format("plain"))
+    path = dsenv.directory / "dsenv.toml"
+    path.write_text(path.read_text().replace("[platform]", f"{dates}[platform]"))
+    dsenv("lock", **_with(index))
+    assert _versions(dsenv) == {"plain": "2.0"}
+
+
+@pytest.mark.parametrize(
+    ("where", "lie", "told"),
+    [
+        ("wheel", "other-1.0", "lock"),
+        ("page", "other-1.0", "lock"),
+        ("wheel", "plain-2.0", "restore"),
+        ("page", "plain-2.0", ""),  # harmless: the wheel is what it is called
+    ],
+)
+def test_metadata_that_lies_is_told(dsenv: Dsenv, index: fake.Index, where: str, lie: str, told: str) -> None:
+    """The wheel's own, or what the page offers beside it, is of another package or version."""
+    name, _, version = lie.partition("-")
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    index.json = True
+    if where == "page":
+        filename = index.add("plain", "1.0")
+        index.metadata[filename] = text.encode()
+    else:
+        index.add("plain", "1.0", content=fake.wheel("plain", "1.0", {"plain-1.0.dist-info/METADATA": text}))
+    completed = dsenv.spec(SPEC.format("plain"))("lock", code=int(told == "lock"), **_with(index))
+    if told == "lock":
+        assert "Package metadata name `other` does not match given name `plain`" in completed.stderr
+        assert dsenv.locks() == {}
+        return
+    completed = dsenv("restore", code=int(told == "restore"))
+    assert ("Wheel version does not match filename (2.0 != 1.0)" in completed.stderr) == bool(told)

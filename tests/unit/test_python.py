@@ -23,6 +23,7 @@ from dsenv.ecosystems.python.engines import uv as engine
 from dsenv.ecosystems.python.engines.interface import Found, Question
 from dsenv.ecosystems.python.markers import Space
 from dsenv.errors import IntegrityError, LockFormatError, ToolError, TornLockError, WrongUseError
+from dsenv.network import Network
 from dsenv.pins import TARGETS, Artifact, Provided, Selection, Target
 from dsenv.tools import process
 from dsenv.tools.wheel import Wheel
@@ -139,7 +140,8 @@ def test_uv_is_given_a_project_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_uvs_troubles_are_told_apart(stderr: str, kind: str) -> None:
-    error = engine._trouble(process.Completed(argv=("uv",), code=1, stdout="", stderr=stderr))
+    completed = process.Completed(argv=("uv",), code=1, stdout="", stderr=stderr)
+    error = engine._trouble(completed, Question(space=SPACE, requirements=()), {})
     assert type(error).__name__.startswith(kind)
     assert "split" not in error.cause
     assert not error.cause.startswith("error")
@@ -444,7 +446,7 @@ def test_a_pin_years_behind_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> N
         "done": [file("1.0", "2021-01-01"), file("9.0", "2026-01-01", yanked=True), file("odd", "2026-01-01")],
     }
 
-    def pages(_index: str, names: Any) -> Any:
+    def pages(_index: str, names: Any, _network: Network) -> Any:
         asked.extend(names)
         return {name: listed[name] for name in names}
 
@@ -454,11 +456,11 @@ def test_a_pin_years_behind_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> N
         _found("old", "1.27", "2022-07-01T00:00:00Z"),
         _found("done", "1.0", "2021-01-01T00:00:00Z"),
     ]
-    assert freshness.stale(packages) == [
+    assert freshness.stale(packages, Network(), None) == [
         "old 1.27 (2022-07-01) is 4 years behind its newest release 3.17: bound it, or see what holds it back"
     ]
     assert sorted(asked) == ["done", "old"]
-    assert freshness.stale([]) == []
+    assert freshness.stale([], Network(), None) == []
 
 
 def test_pips_impossible_is_told_as_a_chain() -> None:

@@ -5,11 +5,13 @@ scanners read it. ``dsenv.lock`` has what that file has no field for:
 
     [[python.interpreters]]   the Python of each target
     [[python.installers]]     the uv that installs there: a locked artifact like any other, but part of no digest
+    [python.cool-down]        the instant that ``min-age`` stands for until it is renewed
 """
 
 from __future__ import annotations
 
 import tomllib
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
@@ -22,7 +24,7 @@ from packaging.pylock import (
     PylockValidationError,
 )
 from packaging.version import InvalidVersion
-from pydantic import AfterValidator, ConfigDict, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
 
 from dsenv.ecosystem import LockFiles, Table, inputs_of, table_of
 from dsenv.ecosystems.python import platforms
@@ -85,6 +87,21 @@ class Installer(Model):
         return Artifact(filename=self.filename, sha256=self.sha256, size=self.size, urls=(self.url,))
 
 
+class CoolDown(Model):
+    """The instant that ``min-age`` meant when it was asked for last: an age alone means another one every day."""
+
+    min_age: Text  # "7d"
+    before: datetime
+
+    @field_validator("before")
+    @classmethod
+    def _is_aware(cls, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            msg = "an instant has a time zone"
+            raise ValueError(msg)
+        return value
+
+
 class Pins(Model):
     """The Python part of a lock."""
 
@@ -93,6 +110,7 @@ class Pins(Model):
     interpreters: Array[Interpreter]
     installers: Array[Installer] = ()
     conflicts: Array[Array[Text]] = ()  # sets of groups, of which one at a time is installed
+    cool_down: CoolDown | None = None
     engine: Text = ""  # "uv 0.13.9": provenance
     lock: Pylock
 
@@ -177,6 +195,8 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     }
     if pins.conflicts:
         table = {"conflicts": [list(names) for names in pins.conflicts], **table}
+    if pins.cool_down:
+        table["cool-down"] = {"min-age": pins.cool_down.min_age, "before": pins.cool_down.before}
     text = _HEADER + "\n" + toml_write.dumps(_document(pins.lock, inputs))
     return LockFiles(table=table, provenance={"engine": pins.engine}, files={FILE: text})
 
@@ -203,7 +223,10 @@ def owns(filename: str, text: str) -> bool:
 
 def canonical(pins: Pins) -> object:
     """Return what the lock digest covers: versions, markers and hashes; no address and no engine."""
+    # The instant is covered, too: it decides what the next lock may take.
+    held = {"cool-down": pins.cool_down.model_dump(mode="json")} if pins.cool_down else {}
     return {
+        **held,
         "interpreters": [row.model_dump() for row in pins.interpreters],
         "requires-python": str(pins.lock.requires_python or ""),
         "groups": list(pins.lock.dependency_groups or ()),

@@ -7,6 +7,7 @@ other tools bring theirs.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from dsenv.ecosystem import Request, Resolution
-from dsenv.ecosystems.python import freshness, interpreters, platforms, uv
+from dsenv.ecosystems.python import dates, freshness, indexes, interpreters, pip_config, platforms, uv
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.engines import ENGINES
 from dsenv.ecosystems.python.engines.interface import Pin, Question
@@ -29,7 +30,7 @@ from dsenv.pins import Selection, Target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dsenv.ecosystems.python.engines.interface import Answer, Engine
+    from dsenv.ecosystems.python.engines.interface import Answer, Engine, Route
     from dsenv.ecosystems.python.pins import Installer, Interpreter, Pins
     from dsenv.ecosystems.python.spec import Spec
     from dsenv.store import Store
@@ -44,6 +45,11 @@ def resolve(request: Request) -> Resolution:
     engine = ENGINES[spec.resolver]
     assumed = interpreters.offered(spec, request)
     space = Space(request.platform.targets, interpreters.lowest(assumed, request.previous), alone=engine.one_place)
+    now = datetime.now(UTC)
+    cool_down = dates.cool_down(spec, request.previous, renewed=request.upgrade.everything, now=now)
+    before = dates.earliest(request.platform.as_of, cool_down)
+    if before and before > now:
+        request.progress.warn("the day of `as-of` is not over: what comes until its end, a later lock would take")
     question = Question(
         space=space,
         requirements=spec.packages,
@@ -54,18 +60,23 @@ def resolve(request: Request) -> Resolution:
         exclude=spec.exclude,
         prereleases=spec.prereleases,
         preferred=_preferred(request),
+        routes=_routes(spec, request),
+        before=before,
+        after=request.platform.after_as_of,
     )
     selections = tuple(_selections(question))
     request.progress.update("resolving the Python packages")
     with ThreadPoolExecutor(2) as pool:
         installers = pool.submit(_installers, assumed, space, request)
         answer = _ask(engine, question, request.store)
-        stale = pool.submit(freshness.stale, answer.packages)
+        indexes.check_answer(answer.packages, question.routes)
+        stale = pool.submit(freshness.stale, answer.packages, request.store.network, before)
         settled = interpreters.settled(assumed, request.provided())
         pins = python_pins.Pins(
             interpreters=settled,
             conflicts=tuple(map(tuple, question.conflicts)),
             installers=installers.result(),
+            cool_down=cool_down,
             engine=answer.engine,
             lock=_pylock(answer, question, settled),
         )
@@ -74,6 +85,16 @@ def resolve(request: Request) -> Resolution:
     for groups in selections:
         _check_every_target(pins, request.platform.targets, groups)
     return Resolution(pins=pins)
+
+
+def _routes(spec: Spec, request: Request) -> tuple[Route, ...]:
+    """Return which index a package comes from, once pip's own settings leave nothing open."""
+    if spec.resolver == "pip-tools":
+        return ()  # pip goes by its settings itself
+    settings = pip_config.read()
+    indexes.tell(settings, request.progress)
+    indexes.check_pip(spec, settings, request.store.network)
+    return indexes.routes(spec.indexes, request.platform.targets, request.store.network)
 
 
 def _ask(engine: Engine, question: Question, store: Store) -> Answer:
@@ -114,7 +135,7 @@ def _preferred(request: Request) -> tuple[Pin, ...]:
 def _packages(answer: Answer, space: Space, rows: Sequence[Interpreter]) -> Iterable[Package]:
     """Yield an answer's packages in PEP 751's words, sorted, with the wheels of the declared targets only."""
     accepted = {tag for row in rows for tag in platforms.tags(Target.parse(row.target), row.version, row.libc)}
-    for found in sorted(answer.packages, key=lambda found: (found.name, found.version)):
+    for found in sorted(answer.packages, key=lambda found: (found.name, found.version, found.index)):
         fitting = [wheel for wheel in found.wheels if _tags(wheel) & accepted]
         if not fitting:
             raise ResolutionError(

@@ -126,6 +126,8 @@ def _read(url: str, index: str, what: str, network: Network, parse: Callable[[re
     import pypi_simple  # noqa: PLC0415
     import requests  # noqa: PLC0415
 
+    from dsenv.tools import http  # noqa: PLC0415
+
     def unreadable(cause: str, hint: str = "") -> DownloadError:
         return DownloadError(f"{without_credentials(index)} has no readable {what}", cause=cause, hint=hint)
 

@@ -9,7 +9,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from pydantic import AfterValidator, Field, StringConstraints
 
+from dsenv.ecosystems.python import dates
 from dsenv.model import Array, Model, Text, printable
+from dsenv.pins import TARGETS, Target, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
 _FUTURE: Final = {
     "build": "building from source is not supported yet: only wheels are locked",
-    "indexes": "indexes of their own are not supported yet: set the default one in uv's configuration",
 }
 
 _NOT_PIPS: Final = {
     "conflicts": "pip-tools solves all groups together: use `uv`",
     "overrides": "pip-tools cannot replace what a package asks for: use `uv`",
     "exclude": "pip-tools cannot leave a package out: use `uv`",
+    "indexes": "pip takes a package from whichever index has it: only `uv` can route some to one",
     "prereleases": "pip-tools takes pre-releases where a requirement names one (`>=2.0rc1`), not by package: use `uv`",
 }
 
@@ -61,17 +63,96 @@ def _check_groups(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ..
     return groups
 
 
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SECRET: Final = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL", re.IGNORECASE)
+
+
+def _check_url(text: str) -> str:
+    """Refuse what is no index's address, and a secret where it would be written down."""
+    printable(text)
+    rest = _VARIABLE.sub("x", text)
+    if not re.match(r"https?://[^/]", rest) and not _VARIABLE.match(text):
+        msg = "expected an address such as `https://acme.example/simple`"
+        raise ValueError(msg)
+    if re.search(r"[${}?#\s]", rest):
+        msg = "expected an address without `?`, `#` and spaces, and variables as `${NAME}`"
+        raise ValueError(msg)
+    userinfo, _, place = text.rpartition("@")
+    if re.search(r"://[^/]*:(?!\$\{)[^/]+$", userinfo):
+        msg = "expected no password in this file: write `${NAME}` in its place, or leave it to keyring or ~/.netrc"
+        raise ValueError(msg)
+    for match in _VARIABLE.finditer(place):
+        if _SECRET.search(match[1]):
+            msg = f"`{match[0]}` would stand in the lock with its value: only a user and a password are left out of it"
+            raise ValueError(msg)
+    return text
+
+
+def _check_pattern(text: str) -> str:
+    printable(text)
+    if not _NAME.fullmatch(text.replace("*", "x")) or not text.strip("*"):
+        msg = "expected a package's name, or a pattern such as `acme-*`"
+        raise ValueError(msg)
+    return text
+
+
+def _check_target(text: str) -> str:
+    if text not in TARGETS:
+        msg = f"expected one of {', '.join(TARGETS)}"
+        raise ValueError(msg)
+    return text
+
+
+def _check_age(text: str) -> str:
+    dates.age(text)
+    return text
+
+
 PythonRequirement = Annotated[str, AfterValidator(_check_requirement)]
 PythonName = Annotated[str, AfterValidator(_check_name)]
 Groups = Annotated[dict[PythonName, Array[PythonRequirement]], AfterValidator(_check_groups)]
 
 
 class Index(Model):
-    """A package index beside the default one."""
+    """A package index beside the default one, and what comes from it and from no other."""
 
-    name: Text
-    url: Text
-    packages: Array[Text] = ()
+    name: PythonName = Field(description="What it is called: `acme` reads the user from `UV_INDEX_ACME_USERNAME`.")
+    url: Annotated[str, AfterValidator(_check_url)] = Field(
+        description="Its address; `${NAME}` stands for a variable of the environment."
+    )
+    packages: Array[Annotated[str, AfterValidator(_check_pattern)]] = Field(
+        description="Names and patterns (`acme-*`) of the packages that come from it alone; `[]` for none."
+    )
+    targets: Array[Annotated[str, AfterValidator(_check_target)]] = Field(
+        default=(), description="The targets on which they do; on others they come from the default index."
+    )
+    format: Literal["simple", "flat"] = Field(
+        default="simple", description="`flat` for one page of links, as pip's find-links has it."
+    )
+
+
+def _check_indexes(indexes: tuple[Index, ...]) -> tuple[Index, ...]:
+    """Refuse two indexes that are one to uv, and a package that comes from both."""
+    names: set[str] = set()
+    packages: dict[tuple[str, str], str] = {}
+    for index in indexes:
+        name = re.sub(r"[^a-z0-9]", "_", index.name.lower())
+        if name in names:
+            msg = f"two indexes are called `{index.name}`"
+            raise ValueError(msg)
+        names.add(name)
+        for pattern in index.packages:
+            for target in index.targets or TARGETS:
+                other = packages.setdefault((canonical_pattern(pattern), target), index.name)
+                if other != index.name:
+                    msg = f"`{pattern}` is to come from `{other}` and from `{index.name}` on {target}"
+                    raise ValueError(msg)
+    return indexes
+
+
+def canonical_pattern(pattern: str) -> str:
+    """Return a name or pattern in the form in which names are compared: ``acme-*``."""
+    return re.sub(r"[-_.]+", "-", pattern).lower()
 
 
 class Spec(Model):
@@ -100,8 +181,11 @@ class Spec(Model):
         default="never", description="Packages that may be built from source."
     )
     conflicts: Array[Array[PythonName]] = Field(default=(), description="Sets of groups that are solved apart.")
-    indexes: Array[Index] = Field(
+    indexes: Annotated[Array[Index], AfterValidator(_check_indexes)] = Field(
         default=(), description="Package indexes, each with the packages that come from it alone."
+    )
+    min_age: Annotated[str, AfterValidator(_check_age)] = Field(
+        default="", description="How long a file must have been on its index: `7d`, `36h`, `2w`."
     )
 
 
@@ -120,6 +204,8 @@ def _beyond_pip(spec: Spec, platform: Platform) -> Iterable[tuple[tuple[str | in
     """Yield what pip has no way to do."""
     if len(platform.targets) > 1:
         yield ("resolver",), "pip-tools resolves for one target, that of the machine it runs on: use `uv` for several"
+    if platform.after_as_of:
+        yield ("resolver",), "pip-tools knows no exceptions to a date, which `after-as-of` asks for: use `uv`"
     for field, sentence in _NOT_PIPS.items():
         if getattr(spec, field):
             yield (field,), sentence
@@ -138,6 +224,10 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "overrides": _sorted(spec.overrides),
         "exclude": sorted(canonicalize_name(name) for name in spec.exclude),
         "prereleases": sorted(canonicalize_name(name) for name in spec.prereleases),
+        "indexes": {index.name: _index_inputs(index) for index in sorted(spec.indexes, key=lambda index: index.name)},
+        "as-of": str(platform.as_of or ""),
+        "after-as-of": _sorted(platform.after_as_of),
+        "min-age": spec.min_age,
     }
     return {key: value for key, value in table.items() if value}
 
@@ -145,6 +235,16 @@ def inputs(spec: Spec, platform: Platform) -> Table:
 def conflicts(spec: Spec) -> list[list[str]]:
     """Return the sets of groups that are solved apart, by normalized names."""
     return sorted(sorted({str(canonicalize_name(name)) for name in names}) for names in spec.conflicts)
+
+
+def _index_inputs(index: Index) -> Table:
+    table: Table = {
+        "url": without_credentials(index.url),
+        "packages": sorted({canonical_pattern(pattern) for pattern in index.packages}),
+        "targets": sorted({str(Target.parse(text)) for text in index.targets}),
+        "format": index.format,
+    }
+    return {key: value for key, value in table.items() if value not in ([], "simple")}
 
 
 def _sorted(requirements: Sequence[str]) -> list[str]:

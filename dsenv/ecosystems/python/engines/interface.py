@@ -6,19 +6,26 @@ An engine reaches indexes as the machine is set up to; how to resolve is said by
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from dsenv.errors import ResolutionError
 from dsenv.pins import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from packaging.pylock import PackageWheel
 
     from dsenv.ecosystems.python.markers import Space, Where
+    from dsenv.pins import Target
     from dsenv.store import Store
+
+_EXACT: Final = {"==", "==="}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,18 @@ class Pin:
     name: str  # "numpy", normalized
     version: str
     index: str  # the simple API that it came from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Packages that come from one index and from no other, whoever asks for them."""
+
+    index: str  # what dsenv.toml calls it
+    url: str  # without credentials
+    patterns: tuple[str, ...]  # "acme-*", normalized
+    names: tuple[str, ...]  # named outright, or matched by a pattern among what the index has
+    targets: tuple[Target, ...]  # on which that holds
+    flat: bool = False  # whether the index is one page of links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +62,19 @@ class Question:
     exclude: Sequence[str] = ()  # names
     prereleases: Sequence[str] = ()  # names of packages of which a pre-release may be taken
     preferred: Sequence[Pin] = ()
+    routes: Sequence[Route] = ()
+    before: datetime | None = None  # what was uploaded at that instant or later does not exist
+    after: Sequence[str] = ()  # "pillow==12.3.0": versions that are taken whenever they were uploaded
+
+    @property
+    def by_hand(self) -> set[str]:
+        """The names of packages that somebody has pinned with ``==``."""
+        texts = [*self.requirements, *self.constraints, *self.overrides, *self.after]
+        texts += [text for group in self.groups.values() for text in group]
+        wanted = [Requirement(text) for text in texts]
+        return {
+            canonicalize_name(item.name) for item in wanted if any(one.operator in _EXACT for one in item.specifier)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +118,15 @@ class Engine(Protocol):
             DownloadError: An index does not answer.
 
         """
+
+
+def no_upload_time(index: str, names: Sequence[str]) -> ResolutionError:
+    """Return the error for an index that does not say since when it has its files."""
+    return ResolutionError(
+        f"index {without_credentials(index)} does not tell when files were uploaded, so a date cannot be kept there",
+        cause="\n".join(sorted(names)),
+        hint="Name their exact versions in `after-as-of`, leave `as-of` and `min-age` out, or use an index that tells.",
+    )
 
 
 def no_sha256(url: str) -> ResolutionError:

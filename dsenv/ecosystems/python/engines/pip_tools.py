@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 from packaging.pylock import PackageWheel
 from packaging.utils import canonicalize_name
 
-from dsenv.ecosystems.python import simple, uv
-from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256
+from dsenv.ecosystems.python import dates, simple, uv
+from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256, no_upload_time
 from dsenv.errors import ResolutionError, ToolError
 from dsenv.pins import without_credentials
 from dsenv.tools import process
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsenv.ecosystems.python.engines.interface import Question
+    from dsenv.network import Network
     from dsenv.store import Store
 
 PIP: Final = "26.3"  # pip-tools uses pip's private modules: the two belong together
@@ -36,9 +37,10 @@ one_place = True
 _COMPILE: Final = (
     *("-m", "piptools", "compile", "--no-config", "--no-header", "--strip-extras", "--allow-unsafe"),
     *("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host", "--no-emit-options"),
-    *("--annotation-style", "line", "--resolver", "backtracking", "--pip-args", "--only-binary :all:"),
+    *("--annotation-style", "line", "--resolver", "backtracking"),
 )
 _DEFAULT_INDEX: Final = "from pip._internal.cli.cmdoptions import index_url; print(index_url().default)"
+_NO_TIME: Final = re.compile(r"Index (?P<index>\S+?)/(?P<name>[^/\s]+)/? does not provide upload-time metadata")
 _LINE: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?:\s*;[^#]*)?\s*(?:# via (?P<via>.*))?")
 _IMPOSSIBLE: Final = re.compile(r"requirement=\w+\('([^']*)'\), parent=(?:None|\w+\('([^']*)'\))")
 _SHOWN: Final = 10  # wishes that an error names
@@ -64,16 +66,18 @@ def resolve(question: Question, directory: Path, store: Store) -> Answer:
     (directory / "constraints.txt").write_text("".join(f"{item}\n" for item in question.constraints), "utf-8")
     pinned = "".join(f"{pin.name}=={pin.version}\n" for pin in question.preferred)
     (directory / "pinned.txt").write_text(pinned, "utf-8")
-    argv = [python, *_COMPILE, "--cache-dir", str(store.cache("pip-tools")), "--constraint", "constraints.txt"]
+    until = f" --uploaded-prior-to {dates.rfc3339(question.before)}" if question.before else ""
+    argv = [python, *_COMPILE, "--pip-args", f"--only-binary :all:{until}"]
+    argv += ["--cache-dir", str(store.cache("pip-tools")), "--constraint", "constraints.txt"]
     completed = process.run(
         [*argv, "--output-file", "pinned.txt", *map(_file, files)], env=_environment(), cwd=directory, codes=None
     )
     if completed.code:
-        raise _trouble(completed, python)
+        raise _trouble(completed, python, store.network)
     lines = read((directory / "pinned.txt").read_text("utf-8"))
     indexes = _indexes(python)
     return Answer(
-        packages=_packages(lines, question, indexes),
+        packages=_packages(lines, question, indexes, store.network),
         engine=f"pip-tools {importlib.metadata.version('pip-tools')}, pip {PIP}",
         warnings=(f"pip-tools has resolved for {target} and Python {version} alone",),
     )
@@ -154,9 +158,9 @@ def read_config(text: str, default: str) -> list[str]:
     return [url.rstrip("/") for url in urls if url.startswith(("http://", "https://"))]
 
 
-def _packages(lines: Sequence[Compiled], question: Question, indexes: Sequence[str]) -> list[Found]:
+def _packages(lines: Sequence[Compiled], question: Question, indexes: Sequence[str], network: Network) -> list[Found]:
     groups = {group: reached(lines, _file(group)) for group in ("", *question.groups)}
-    listed = _listed(lines, indexes)
+    listed = _listed(lines, indexes, network)
     found = []
     for line in lines:
         index, files = listed[line.name]
@@ -173,12 +177,14 @@ def _packages(lines: Sequence[Compiled], question: Question, indexes: Sequence[s
     return found
 
 
-def _listed(lines: Sequence[Compiled], indexes: Sequence[str]) -> Mapping[str, tuple[str, Sequence[simple.File]]]:
+def _listed(
+    lines: Sequence[Compiled], indexes: Sequence[str], network: Network
+) -> Mapping[str, tuple[str, Sequence[simple.File]]]:
     """Return for each pin the first index that lists its version, with the files that it lists."""
     found: dict[str, tuple[str, Sequence[simple.File]]] = {}
     missing = list(lines)
     for index in indexes:
-        pages = simple.pages(index, [line.name for line in missing])
+        pages = simple.pages(index, [line.name for line in missing], network)
         for line in missing:
             files = [file for file in pages[line.name] if file.version == line.version]
             if files:
@@ -204,13 +210,15 @@ def _wheel(file: simple.File) -> PackageWheel:
     )
 
 
-def _trouble(completed: process.Completed, python: str) -> ResolutionError:
+def _trouble(completed: process.Completed, python: str, network: Network) -> ResolutionError:
     """Return why pip found no solution; raise ``DownloadError`` when an index, which it then passes over, is silent."""
+    if match := _NO_TIME.search(completed.stderr):
+        return no_upload_time(match["index"], [match["name"]])
     told, _, trace = completed.stderr.partition("Traceback (most recent call last)")
     lines = [line.strip() for line in told.splitlines() if line.strip() and "WARNING: Location" not in line]
     if unknown := re.search(r"requirement ([A-Za-z0-9._-]+).*\(from versions: none\)", told):
         for index in _indexes(python):
-            simple.pages(index, [canonicalize_name(unknown[1])])
+            simple.pages(index, [canonicalize_name(unknown[1])], network)
     cause = "\n".join([*(line.removeprefix("ERROR: ") for line in lines), *read_chain(trace)])
     return ResolutionError("the Python requirements have no solution", cause=cause)
 

@@ -16,11 +16,12 @@ from packaging.pylock import PackageWheel
 from packaging.utils import canonicalize_name
 
 from dsenv.ecosystems.python import platforms, uv
-from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256
+from dsenv.ecosystems.python.engines import uv_limits
+from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256, no_upload_time
 from dsenv.errors import DownloadError, ResolutionError
 from dsenv.formats import toml_write
 from dsenv.formats.toml_write import Inline
-from dsenv.pins import without_credentials
+from dsenv.pins import CREDENTIALS, without_credentials
 from dsenv.tools import process
 
 if TYPE_CHECKING:
@@ -39,23 +40,32 @@ _REQUIRES: Final = ">=3.8"  # only has to admit the interpreter that uv runs wit
 
 def resolve(question: Question, directory: Path, store: Store) -> Answer:
     """Answer a question (``interface.Engine``), building nothing."""
-    del store
     (directory / "pyproject.toml").write_text(project(question), "utf-8")
-    if question.preferred:
-        (directory / "uv.lock").write_text(preferences(question.preferred), "utf-8")
     (directory / "settings.toml").touch(0o600)  # an index's address may hold a password
     (directory / "settings.toml").write_text(uv.settings(_options(question)), "utf-8")
-    env = uv.environment() | {"UV_CONFIG_FILE": str(directory / "settings.toml")}
-    completed = process.run([uv.program(), "lock", *_PYTHON], env=env, cwd=directory, codes=None)
+    env = uv.environment() | uv_limits.environment(question, store.network)
+    env["UV_CONFIG_FILE"] = str(directory / "settings.toml")
+    completed = _lock(question.preferred, env, directory)
+    if gone := uv_limits.withdrawn(completed.stderr, question):
+        completed = _lock([pin for pin in question.preferred if pin.name not in gone], env, directory)
+    undated = uv_limits.undated(completed.stderr, question, store.network)
     if completed.code:
-        raise _trouble(completed)
+        refusal = uv_limits.refused(completed.stderr, question, store.network)
+        raise refusal or _trouble(completed, question, undated)
     exports = {group: _export(group, env, directory) for group in ("", *sorted(question.groups))}
     lock = tomllib.loads((directory / "uv.lock").read_text("utf-8"))
     return Answer(
         packages=read(lock, exports, question.space),
         engine=f"uv {uv.version()}",
-        warnings=read_warnings(completed.stderr),
+        warnings=(*uv_limits.left_out(undated), *read_warnings(completed.stderr)),
     )
+
+
+def _lock(preferred: Sequence[Pin], env: Mapping[str, str], directory: Path) -> process.Completed:
+    (directory / "uv.lock").unlink(missing_ok=True)
+    if preferred:
+        (directory / "uv.lock").write_text(preferences(preferred), "utf-8")
+    return process.run([uv.program(), "lock", *_PYTHON], env=env, cwd=directory, codes=None)
 
 
 def project(question: Question) -> str:
@@ -69,9 +79,10 @@ def project(question: Question) -> str:
         "environments": environments,
         "required-environments": environments,
         "conflicts": [[Inline(group=name) for name in names] for names in question.conflicts],
-        "constraint-dependencies": list(question.constraints),
+        "constraint-dependencies": uv_limits.constraints(question),
         "override-dependencies": list(question.overrides),
         "exclude-dependencies": list(question.exclude),
+        **uv_limits.tables(question),
     }
     return toml_write.dumps(
         {
@@ -82,7 +93,7 @@ def project(question: Question) -> str:
                 "dependencies": list(question.requirements),
             },
             "dependency-groups": {name: list(question.groups[name]) for name in sorted(question.groups)},
-            "tool": {"uv": {key: value for key, value in tool.items() if value != []}},
+            "tool": {"uv": {key: value for key, value in tool.items() if value not in ([], {})}},
         }
     )
 
@@ -102,10 +113,10 @@ def read(lock: Mapping[str, Any], exports: Mapping[str, Sequence[Mapping[str, An
         space: The places that count.
 
     """
-    where: dict[tuple[str, str], dict[str, Where]] = {}
+    where: dict[tuple[str, str, str], dict[str, Where]] = {}
     for group, packages in exports.items():
         for package in packages:
-            groups = where.setdefault((package["name"], package.get("version", "")), {})
+            groups = where.setdefault((package["name"], package.get("version", ""), package.get("index", "")), {})
             groups[group] = groups.get(group, frozenset()) | space.where(package.get("marker", ""))
     return [
         Found(
@@ -117,14 +128,19 @@ def read(lock: Mapping[str, Any], exports: Mapping[str, Sequence[Mapping[str, An
             where=places,
         )
         for package in lock.get("package", [])
-        if any((places := where.get((package["name"], package.get("version", "")), {})).values())
+        if any((places := where.get(_key(package), {})).values())
     ]
+
+
+def _key(package: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return what tells a package of a uv.lock from all others: two indexes may have one version each."""
+    return package["name"], package.get("version", ""), package["source"].get("registry", "")
 
 
 def read_warnings(stderr: str) -> tuple[str, ...]:
     """Return what uv warned of, each in one sentence."""
-    lines = [line.removeprefix("warning: ") for line in stderr.splitlines() if line.startswith("warning: ")]
-    return tuple(dict.fromkeys(line.replace(PROJECT, "the project") for line in lines))
+    lines = [line for line in stderr.splitlines() if line.startswith("warning: ") and not uv_limits.is_undated(line)]
+    return tuple(dict.fromkeys(line.removeprefix("warning: ").replace(PROJECT, "the project") for line in lines))
 
 
 _PYTHON: Final = ("--color", "never", "--python", sys.executable, "--no-python-downloads")
@@ -135,6 +151,7 @@ def _options(question: Question) -> dict[str, Any]:
         "no-build": True,
         "prerelease": "if-necessary",
         "prerelease-package": dict.fromkeys(question.prereleases, "allow"),
+        **uv_limits.options(question),
     }
 
 
@@ -169,8 +186,14 @@ def _wheel(row: Mapping[str, Any]) -> PackageWheel:
     )
 
 
-def _trouble(completed: process.Completed) -> ResolutionError | DownloadError:
+def _trouble(
+    completed: process.Completed, question: Question, undated: Mapping[str, Sequence[str]]
+) -> ResolutionError | DownloadError:
     text = _plain(completed.stderr)
+    for index, names in undated.items():
+        if any(name in text for name in names):
+            return no_upload_time(index, names)
+    text = "\n".join([text, *uv_limits.looked_for(text, question)])
     if "No solution found" in text:
         return ResolutionError("the Python requirements have no solution", cause=text)
     if any(word in text for word in _NETWORK):
@@ -183,7 +206,8 @@ def _trouble(completed: process.Completed) -> ResolutionError | DownloadError:
 
 
 def _plain(text: str) -> str:
-    """Return uv's words without what speaks of the generated project."""
+    """Return uv's words without what speaks of the generated project, and without credentials."""
+    text = CREDENTIALS.sub("", text)
     lines = [line for line in text.splitlines() if not line.startswith(("Using CPython", "warning:"))]
     plain = "\n".join(lines).strip()
     plain = re.sub(r" for split \(.*\)(?=:?$)", "", plain, flags=re.MULTILINE)
