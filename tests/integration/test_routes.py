@@ -6,7 +6,6 @@ Most locks here are for a target without a distribution, since apt has no part i
 from __future__ import annotations
 
 import os
-import stat
 import threading
 import time
 import tomllib
@@ -263,7 +262,6 @@ def pip(tmp_path: Path) -> Any:
     def set_up(text: str, **env: str) -> dict[str, str]:
         path = tmp_path / "pip.conf"
         path.write_text(text)
-        path.chmod(stat.S_IRUSR)
         return {"PIP_CONFIG_FILE": str(path), "PIP_FIND_LINKS": "", **env}
 
     return set_up
@@ -274,7 +272,7 @@ def _with_uv(index: fake.Index) -> None:
     index.add("uv", version("uv"), tag="py3-none-macosx_11_0_arm64")
 
 
-def test_pips_index_serves_unrepeated(dsenv: Dsenv, acme: fake.Index, pip: Any) -> None:
+def test_pips_index_serves_unrepeated(dsenv: Dsenv, acme: fake.Index, pip: Any, tmp_path: Path) -> None:
     """With its password, which stays where it was."""
     _with_uv(acme)
     acme.add("plain", "1.0")
@@ -286,6 +284,10 @@ def test_pips_index_serves_unrepeated(dsenv: Dsenv, acme: fake.Index, pip: Any) 
     assert "s3cr3t" not in completed.stderr
     assert _sources(dsenv) == {("plain", acme.url): "1.0"}
     assert "s3cr3t" not in str(dsenv.locks())
+    url, env = _ways(tmp_path, acme.url)["keyring, with a user"]
+    completed = dsenv("lock", "--upgrade", "-v", **pip(f"[global]\nindex-url = {url}\n", **env))
+    assert f"+ keyring get {acme.url} ann\n" in completed.stderr
+    assert "s3cr3t" not in completed.stderr
 
 
 def test_pips_other_indexes_have_to_be_said(dsenv: Dsenv, public: fake.Index, acme: fake.Index, pip: Any) -> None:

@@ -25,6 +25,7 @@ from dsenv.errors import DownloadError, ResolutionError, WrongUseError
 from dsenv.network import Network
 from dsenv.pins import Artifact, Target
 from dsenv.store import Store
+from dsenv.tools import process
 from dsenv.tree import content_sha256
 from tests.integration import index as fake
 
@@ -187,12 +188,32 @@ def test_the_nearest_index_of_a_server_says_who_one_is() -> None:
         assert keys(url, refused=True) is None
 
 
-def test_a_user_alone_is_one_once_refused() -> None:
-    """It may be a token; until then ``~/.netrc`` may know the password."""
-    keys = Keys([Address(url="https://acme.example/simple", user="ann")], keyring=False)
-    assert keys("https://acme.example/x") is None
-    assert keys("https://acme.example/x", refused=True) == ("ann", "")
+def test_a_user_alone_may_be_a_token(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or ``~/.netrc`` knows the password, or, once refused, the keyring."""
+    keys = Keys([Address(url="https://acme.example/simple", user="ann")], keyring=True)
+    asked: list[tuple[str, ...]] = []
+
+    def run(argv: list[str], *, codes: None) -> process.Completed:
+        del codes
+        asked.append(tuple(argv))
+        found = argv[2:] == ["acme.example", "ann"]
+        return process.Completed(argv=tuple(argv), code=int(not found), stdout="word\n" if found else "", stderr="")
+
+    monkeypatch.setattr(process, "find", lambda program: f"/bin/{program}")
+    monkeypatch.setattr(process, "run", run)
     assert keys("https://acme.example/x") == ("ann", "")
+    netrc = machine / "netrc"
+    netrc.write_text("machine acme.example login ann password known\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert keys("https://acme.example/x") == ("ann", "known")
+    assert asked == []
+    assert keys("https://acme.example/x", refused=True) == ("ann", "word")
+    assert keys("https://acme.example/x") == ("ann", "word")
+    assert asked == [
+        ("keyring", "get", "https://acme.example/simple", "ann"),
+        ("keyring", "get", "acme.example", "ann"),
+    ]
 
 
 def test_a_store_asks_who_one_is(tmp_path: Path) -> None:

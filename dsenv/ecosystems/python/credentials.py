@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from dsenv.ecosystems.python import pip_config, uv
 from dsenv.errors import WrongUseError
@@ -85,6 +85,12 @@ def split(url: str, name: str = "") -> Address:
     return _as_told(found, name) if name else found
 
 
+def joined(url: str, who: tuple[str, str]) -> str:
+    """Return an address with user and password, for where nobody else can read it."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{quote(who[0], safe='')}:{quote(who[1], safe='')}@{rest}"
+
+
 def variables(name: str) -> tuple[str, str]:
     """Return the variables in which uv looks for the user and the password of an index."""
     stem = f"UV_INDEX_{re.sub('[^A-Z0-9]', '_', name.upper())}"
@@ -131,13 +137,15 @@ class Keys:
         near = self._nearest(url)
         if near is None:
             return None
-        if near.whole and not refused:
-            return near.user, near.password
+        if near.whole:
+            return None if refused else (near.user, near.password)
         with self._lock:
             if refused and near.url not in self._asked:
-                from_keyring = _ask_keyring(near) if self._keyring and not near.whole else None
-                self._asked[near.url] = from_keyring or ((near.user, "") if near.user and not near.whole else None)
-            return self._asked.get(near.url)
+                self._asked[near.url] = _ask_keyring(near) if self._keyring else None
+            if found := self._asked.get(near.url):
+                return found
+        # A user alone may be a token: it is tried as one before a keyring is asked, where a command line would show it.
+        return None if refused or not near.user else _from_netrc(near) or (near.user, "")
 
     def _nearest(self, url: str) -> Address | None:
         """Return the index on the same server that shares the most of its path: files lie beside their pages."""
@@ -162,12 +170,19 @@ def _shared(one: list[str], other: list[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
+def _from_netrc(known: Address) -> tuple[str, str] | None:
+    """Return what ``~/.netrc`` has for a user whose password is not known."""
+    import requests  # noqa: PLC0415 - 100 ms that only an address with a user alone pays
+
+    found = requests.utils.get_netrc_auth(known.url)
+    return (known.user, found[1]) if found and found[0] == known.user else None
+
+
 def _ask_keyring(known: Address) -> tuple[str, str] | None:
     """Return what the keyring has for an index: under its address, else under its host's, as pip and uv ask."""
     if not process.find("keyring"):
         return None
     for service in (known.url, urlsplit(known.url).netloc):
-        # The user is no secret: it stands in a settings file in plain words, else `whole` is true.
         words = (known.user,) if known.user else ("--mode", "creds")
         completed = process.run(["keyring", "get", service, *words], codes=None)
         lines = completed.stdout.splitlines()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from packaging.version import InvalidVersion, Version
 
 from dsenv.ecosystems.python import simple
+from dsenv.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +39,11 @@ def stale(packages: Sequence[Found], network: Network, before: datetime | None) 
     sentences = []
     for index in sorted({found.index for found in old}):
         here = {found.name: found for found in old if found.index == index}
-        for name, files in simple.pages(index, here, network).items():
+        try:
+            pages = simple.pages(index, here, network)
+        except DownloadError:
+            continue  # the lock does without this advice: the engine may know another way in
+        for name, files in pages.items():
             release = _newest(file for file in files if not before or (file.uploaded and file.uploaded < before))
             if release and release[1] - dates[name] > BEHIND:
                 years = (release[1] - dates[name]).days / 365

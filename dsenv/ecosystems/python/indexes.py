@@ -48,8 +48,7 @@ def routes(indexes: Sequence[Index], targets: Sequence[Target], network: Network
 def _route(index: Index, targets: Sequence[Target], network: Network) -> Route:
     url = credentials.address(index.url, index.name).url
     patterns = tuple(dict.fromkeys(canonical_pattern(item) for item in index.packages))
-    if not network.credentials(url):
-        simple.knock(url, patterns[0].strip("*-"), network)  # what a keyring knows is asked for after a refusal
+    simple.introduce(url, patterns[0].strip("*-"), network)
     names = {pattern for pattern in patterns if "*" not in pattern}
     if any("*" in pattern for pattern in patterns):
         try:

@@ -86,10 +86,7 @@ def projects(index: str, network: Network, *, flat: bool = False) -> Sequence[st
 
 
 def knock(index: str, name: str, network: Network) -> int:
-    """Go to a project's page and return how that was answered, 0 for not at all.
-
-    Credentials that are looked up only after a refusal are known afterwards.
-    """
+    """Go to a project's page and return how that was answered, 0 for not at all."""
     import requests  # noqa: PLC0415
 
     from dsenv.tools import http  # noqa: PLC0415
@@ -99,6 +96,13 @@ def knock(index: str, name: str, network: Network) -> int:
             return response.status_code
     except (requests.RequestException, ValueError):
         return 0  # whoever needs the index will find out why, and say it
+
+
+def introduce(index: str, name: str, network: Network) -> tuple[str, str] | None:
+    """Return who one is at an index, after a visit where a password is missing: a keyring is asked after a refusal."""
+    if not (network.credentials(index) or ("", ""))[1]:
+        knock(index, name, network)
+    return network.credentials(index)
 
 
 def _files(index: str, name: str, network: Network) -> Sequence[File]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from dsenv.ecosystems.python import credentials, dates, indexes, platforms, simple, uv
+from dsenv.ecosystems.python import credentials, dates, indexes, pip_config, platforms, simple, uv
 from dsenv.errors import DownloadError
 from dsenv.formats.toml_write import Inline
+from dsenv.tools import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,11 +60,16 @@ def options(question: Question) -> dict[str, Any]:
 
 
 def environment(question: Question, network: Network) -> dict[str, str]:
-    """Return the variables that tell uv who one is at the routed indexes: nobody else can read them there."""
+    """Return the variables that tell uv who one is at the indexes: nobody else can read them there."""
     found: dict[str, str] = {}
     for route in question.routes:
         if who := network.credentials(route.url):
             found.update(zip(credentials.variables(route.index), who, strict=True))
+    default = uv.from_pip(pip_config.read()).get("UV_DEFAULT_INDEX", "")
+    if default and not credentials.split(default).whole and process.find("keyring"):  # pip would ask it, uv does not
+        url = credentials.split(default).url
+        if who := simple.introduce(url, "pip", network):
+            found["UV_DEFAULT_INDEX"] = credentials.joined(url, who)
     return found
 
 
