@@ -69,6 +69,9 @@ class Offer(Protocol):
     def near(self, name: str) -> tuple[str, ...]:
         """Return names on offer that look like ``name``, the nearest first."""
 
+    def providing(self, soname: str) -> str | None:
+        """Return the package that brings a shared library (``libgomp.so.1``), or ``None`` when none is known to."""
+
     @property
     def label(self) -> str:
         """Return the distribution for a person: ``debian bookworm``."""
@@ -170,6 +173,24 @@ class Expectation:
     owned: tuple[str, ...] = ()  # directories in which nothing else may lie, bytecode aside
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Libraries:
+    """The shared libraries that an ecosystem's packages take from elsewhere, and those that they bring themselves."""
+
+    wanted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # package -> sonames that none of them has
+    bundled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # soname -> packages with one of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supplier:
+    """The system package that a shared library comes from."""
+
+    package: str  # the locked one; where none is, what the distribution would call it
+    locked: bool = False
+    asked_for: bool = False  # by something else than a dependency of a system package
+    base: bool = False
+
+
 class Ecosystem(Protocol):
     """One ecosystem; a package of ``dsenv.ecosystems`` is its implementation."""
 
@@ -216,7 +237,7 @@ class Ecosystem(Protocol):
     def write(self, pins: Any, inputs: Table) -> LockFiles:
         """Return the pins, and the inputs that they answer, as lock files in canonical form."""
 
-    def revealed(self, pins: Any) -> tuple[Need, ...]:
+    def revealed(self, pins: Any, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
         """Return the system packages that only the resolution revealed."""
 
     def versions(self, pins: Any) -> Mapping[str, str]:
@@ -243,6 +264,12 @@ class Ecosystem(Protocol):
         What a step says by itself (``Unpack``, ``Write``, …) is not repeated here.
         """
 
+    def libraries(self, pins: Any, selection: Selection, store: Store) -> Libraries:
+        """Return which shared libraries the selected packages take from the system; their artifacts are in the store.
+
+        An ecosystem whose packages name all that they need has none to tell.
+        """
+
 
 class Foundation(Ecosystem, Protocol):
     """The ecosystem that the others stand on: the operating system's packages."""
@@ -266,3 +293,6 @@ class Foundation(Ecosystem, Protocol):
 
     def check_ground(self, pins: Any, target: Target) -> GroundCheck:
         """Compare the base rows of the lock with what this machine has installed."""
+
+    def supplier(self, pins: Any, target: Target, soname: str, store: Store) -> Supplier:
+        """Return where a shared library comes from: from a locked package, or from one that would have to be."""

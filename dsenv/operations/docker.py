@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
 from dsenv.errors import WrongUseError, writing
+from dsenv.operations import libraries
 from dsenv.operations.selection import select
 from dsenv.outputs import image
 from dsenv.tools import engine as engines
@@ -73,6 +74,7 @@ def docker(
                 hint="Write the context with --no-build, and build it where the engine is of that kind.",
             )
         store.fetch(selected.artifacts(image.PLACE), progress)
+        libraries.warn(selected, store, progress)
         recipes = selected.recipes(image.PLACE, store, progress)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
         wanted = about(project, spec, replace(selected, locks=held), recipes)

@@ -154,17 +154,16 @@ class _Work:
         parts = {row.name: held.parts[row.name] for row in asked if row.name in held.parts}
         stale = [row for row in asked if row.name not in parts or self._stale(row, parts[row.name])]
         found = self._side_by_side(stale, offers, needs, lambda: FOUNDATION.provided(standing.pins))
-        revealed = {need for row in asked for need in row.revealed((found.get(row.name) or parts[row.name]).pins)}
-        if not FOUNDATION.answers(standing.pins, [*needs, *revealed]):
-            return None
-        return parts | found
+        parts |= found
+        revealed = {need for row in asked for need in row.revealed(parts[row.name].pins, offers)}
+        return parts if FOUNDATION.answers(standing.pins, [*needs, *revealed]) else None
 
     def _anew(self, asked: Sequence[Ecosystem]) -> dict[str, Part]:
         part = self.spec.parts[FOUNDATION.name]
         offers = FOUNDATION.survey(part, self.spec.platform, self.project.directory, self.store, self.progress)
         needs = self._needs(asked, offers)
         found = self._side_by_side(asked, offers, needs)
-        revealed = {need for row in asked for need in row.revealed(found[row.name].pins)} - set(needs)
+        revealed = {need for row in asked for need in row.revealed(found[row.name].pins, offers)} - set(needs)
         if revealed:
             found = self._side_by_side(asked, offers, (*needs, *sorted(revealed)))
         return found

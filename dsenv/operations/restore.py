@@ -10,6 +10,7 @@ from dsenv import __version__, locks, tree
 from dsenv.ecosystem import GroundCheck
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DriftError, writing
+from dsenv.operations import libraries
 from dsenv.operations.selection import Selected, host_target, select
 from dsenv.outputs import project as output
 from dsenv.progress import Silent
@@ -138,6 +139,8 @@ def _build(project: Project, selected: Selected, mode: output.Mode, store: Store
     _sweep(project, keep=_KEPT)
     place = output.next_place(project, selected.id, mode)
     store.fetch(selected.artifacts(place), progress)
+    if mode == "project":
+        libraries.warn(selected, store, progress)
     recipes = selected.recipes(place, store, progress)
     path = Path(place.prefix)
     try:

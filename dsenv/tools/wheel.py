@@ -16,7 +16,7 @@ from dsenv.errors import IntegrityError
 from dsenv.tree import Entry, Tree, safe_path, stream_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 UNPACKED: Final = "wheel1"  # names this way of unpacking in the store's keys
@@ -80,6 +80,14 @@ class Wheel:
                 if not member.is_dir() and path != f"{self.info}/RECORD":
                     found[path] = self._record.get(path) or _member_sha256(archive, member)
             return found
+
+    def read(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+        """Yield the path and the content of each file that is ``wanted``."""
+        with self._open() as archive:
+            for member in archive.infolist():
+                path = safe_path(member.filename)
+                if not member.is_dir() and wanted(path):
+                    yield path, archive.read(member)
 
     def python_scripts(self) -> set[str]:
         """Return the paths of the scripts whose first line an installer rewrites (PEP 427)."""

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 JSON = "application/vnd.pypi.simple.v1+json"
 
 
-def wheel(name: str, version: str, files: Mapping[str, str] | None = None, *, requires: tuple[str, ...] = ()) -> bytes:
+def wheel(
+    name: str, version: str, files: Mapping[str, str | bytes] | None = None, *, requires: tuple[str, ...] = ()
+) -> bytes:
     """Return a wheel; ``{data}`` in a path stands for its .data directory."""
     name = name.replace("-", "_")
     info, data = f"{name}-{version}.dist-info", f"{name}-{version}.data"
-    members = {
+    members: dict[str, str | bytes] = {
         f"{name}.py": f"version = {version!r}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -39,8 +41,9 @@ def wheel(name: str, version: str, files: Mapping[str, str] | None = None, *, re
     return buffer.getvalue()
 
 
-def _record(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+def _record(text: str | bytes) -> str:
+    content = text.encode() if isinstance(text, str) else text
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 @dataclass

@@ -2,21 +2,10 @@
 
 from dsenv.ecosystems.python.credentials import network
 from dsenv.ecosystems.python.install import recipe
-from dsenv.ecosystems.python.interpreters import needs
-from dsenv.ecosystems.python.pins import (
-    FILE,
-    artifacts,
-    canonical,
-    check,
-    identity,
-    owns,
-    read,
-    revealed,
-    versions,
-    write,
-)
+from dsenv.ecosystems.python.linking import libraries, revealed
+from dsenv.ecosystems.python.pins import FILE, artifacts, canonical, check, identity, owns, read, versions, write
 from dsenv.ecosystems.python.probe import expectation
-from dsenv.ecosystems.python.resolve import resolve
+from dsenv.ecosystems.python.resolve import needs, resolve
 from dsenv.ecosystems.python.sources import expand
 from dsenv.ecosystems.python.spec import Spec, inputs, unsupported
 
@@ -34,6 +23,7 @@ __all__ = [
     "files",
     "identity",
     "inputs",
+    "libraries",
     "name",
     "needs",
     "network",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from packaging.markers import Marker
 
-    from dsenv.pins import Need, Provided
+    from dsenv.pins import Provided
     from dsenv.steps import Place
 
 FILE: Final = "pylock.toml"
@@ -117,6 +117,17 @@ class Pins(Model):
     def interpreter(self, target: Target) -> Interpreter:
         """Return a target's Python."""
         return _of(self.interpreters, target, "interpreter")
+
+    def installed_on(self, target: Target) -> frozenset[str]:
+        """Return the names of all that a target's environments may hold, whatever groups they take."""
+        environment = platforms.environment(target, self.interpreter(target).version)
+        groups = frozenset(map(str, self.lock.dependency_groups or ()))
+        place: Mapping[str, Any] = {**environment, "extras": frozenset(), "dependency_groups": groups}
+        return frozenset(
+            package.name
+            for package in self.lock.packages
+            if package.marker is None or package.marker.evaluate(place, context="lock_file")
+        )
 
     def select(self, selection: Selection) -> list[tuple[Package, PackageWheel]]:
         """Return what a selection installs, sorted by name.
@@ -199,12 +210,6 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
         table["cool-down"] = {"min-age": pins.cool_down.min_age, "before": pins.cool_down.before}
     text = _HEADER + "\n" + toml_write.dumps(_document(pins.lock, inputs))
     return LockFiles(table=table, provenance={"engine": pins.engine}, files={FILE: text})
-
-
-def revealed(pins: Pins) -> tuple[Need, ...]:
-    """Return the system packages that only the resolution revealed: none."""
-    del pins
-    return ()
 
 
 def versions(pins: Pins) -> Mapping[str, str]:

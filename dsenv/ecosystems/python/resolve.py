@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from packaging.markers import Marker
 from packaging.pylock import Package, PackageWheel, Pylock
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from dsenv.ecosystem import Request, Resolution
-from dsenv.ecosystems.python import dates, freshness, indexes, interpreters, pip_config, platforms, uv
+from dsenv.ecosystems.python import dates, freshness, indexes, interpreters, linking, pip_config, platforms, uv
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.engines import ENGINES
 from dsenv.ecosystems.python.engines.interface import Pin, Question
 from dsenv.ecosystems.python.markers import Space
 from dsenv.ecosystems.python.spec import conflicts
 from dsenv.errors import LockFormatError, ResolutionError, WrongUseError
-from dsenv.pins import Selection, Target
+from dsenv.pins import Need, Selection, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from dsenv.ecosystem import Offer
     from dsenv.ecosystems.python.engines.interface import Answer, Engine, Route
     from dsenv.ecosystems.python.pins import Installer, Interpreter, Pins
     from dsenv.ecosystems.python.spec import Spec
@@ -37,6 +39,18 @@ if TYPE_CHECKING:
 
 _LOCK_VERSION: Final = Version("1.0")
 _NO_WHEEL: Final = "Bound it to a version that has one, or leave the target out."
+
+
+def needs(spec: Spec, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
+    """Return the interpreter's package, for the targets that have a distribution, and what its packages need.
+
+    Of those only what is asked for by name wherever it is installed: what others bring the resolution reveals.
+    """
+    requirements = [*spec.packages, *(text for group in spec.groups.values() for text in group)]
+    asked = [requirement for requirement in map(Requirement, requirements) if not requirement.marker]
+    sure = {str(canonicalize_name(requirement.name)) for requirement in asked}
+    sure -= {str(canonicalize_name(name)) for name in spec.exclude}
+    return (*interpreters.needs(spec, offers), *linking.needs(sure, offers.values()))
 
 
 def resolve(request: Request) -> Resolution:
@@ -82,6 +96,8 @@ def resolve(request: Request) -> Resolution:
         )
     for warning in (*answer.warnings, *stale.result()):
         request.progress.warn(warning)
+    for lost in linking.lost(pins, request.offers):
+        request.progress.warn(lost)
     for groups in selections:
         _check_every_target(pins, request.platform.targets, groups)
     return Resolution(pins=pins)

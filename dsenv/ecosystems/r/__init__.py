@@ -2,7 +2,7 @@
 
 from dsenv.ecosystems.r.install import recipe
 from dsenv.ecosystems.r.pins import artifacts, canonical, check, identity, owns, read, revealed, versions, write
-from dsenv.ecosystems.r.probe import expectation
+from dsenv.ecosystems.r.probe import expectation, libraries
 from dsenv.ecosystems.r.resolve import needs, resolve
 from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
 
@@ -20,6 +20,7 @@ __all__ = [
     "files",
     "identity",
     "inputs",
+    "libraries",
     "name",
     "needs",
     "network",

@@ -20,6 +20,7 @@ from dsenv.model import Array, Model, Sha256Text, Text, describe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dsenv.ecosystem import Offer
     from dsenv.pins import Artifact, Need, Provided, Selection, Target
     from dsenv.steps import Place
 
@@ -97,9 +98,9 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     return LockFiles(table=table, exports={renv.FILE: renv.export(pins.version, records)})
 
 
-def revealed(pins: Pins) -> tuple[Need, ...]:
+def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     """Return the system packages that only the resolution revealed: none."""
-    del pins
+    del pins, offers
     return ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystem import Expectation
+from dsenv.ecosystem import Expectation, Libraries
 
 if TYPE_CHECKING:
     from dsenv.ecosystems.r.pins import Pins
@@ -19,3 +19,9 @@ def expectation(pins: Pins, selection: Selection, place: Place, store: Store) ->
     """Return the libraries of an image; in a project every directory is owned anyway."""
     del pins, selection, store
     return Expectation(owned=_LIBRARIES if place.kind == "image" else ())
+
+
+def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:
+    """Return nothing: the packages are system packages, and apt has seen to what those need."""
+    del pins, selection, store
+    return Libraries()

@@ -17,6 +17,7 @@ from dsenv.ecosystems.system.pins import (
 )
 from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, network
 from dsenv.ecosystems.system.resolve import needs, resolve
+from dsenv.ecosystems.system.sonames import libraries, supplier
 from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
 
 name = "system"
@@ -35,6 +36,7 @@ __all__ = [
     "files",
     "identity",
     "inputs",
+    "libraries",
     "misfit",
     "name",
     "needs",
@@ -46,6 +48,7 @@ __all__ = [
     "recipe",
     "resolve",
     "revealed",
+    "supplier",
     "survey",
     "title",
     "unsupported",

@@ -7,7 +7,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import apt, base, sources
+from dsenv.ecosystems.system import apt, base, sonames, sources
 from dsenv.errors import ResolutionError
 from dsenv.pins import Artifact, Target, digest, without_credentials
 
@@ -48,6 +48,10 @@ class Survey:
         """Return names on offer that look like ``name``."""
         return tuple(difflib.get_close_matches(name, self.offered, n=3, cutoff=0.7))
 
+    def providing(self, soname: str) -> str | None:
+        """Return the package that brings a shared library, by its name."""
+        return next((name for name in sonames.package_names(soname) if name in self.offered), None)
+
     @contextlib.contextmanager
     def ready(self) -> Iterator[apt.AptRoot]:
         """Keep other processes out of the root meanwhile, and yield it without their version preferences."""
@@ -71,6 +75,11 @@ class Locked:
         """Return nothing: whoever misses a name asks the archive."""
         del name
         return ()
+
+    def providing(self, soname: str) -> str | None:
+        """Return the package that brings a shared library, or would: what is not locked the archive has to answer."""
+        names = sonames.package_names(soname)
+        return next((name for name in names if name in self.offered), next(iter(names), None))
 
 
 def offers(pins: Pins) -> Mapping[Target, Locked]:

@@ -25,6 +25,7 @@ from dsenv.pins import Artifact, Provided, Selection, Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dsenv.ecosystem import Offer
     from dsenv.pins import Need
     from dsenv.steps import Place
 
@@ -177,9 +178,9 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     return LockFiles(table=table, provenance=pins.provenance.model_dump(by_alias=True, mode="json"))
 
 
-def revealed(pins: Pins) -> tuple[Need, ...]:
+def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     """Return the system packages that only the resolution revealed: none."""
-    del pins
+    del pins, offers
     return ()
 
 

@@ -1,0 +1,222 @@
+"""Which shared libraries the wheels take from elsewhere, by what the wheels themselves say to the dynamic linker.
+
+What counts is what importing can reach: the extension modules, and from there what each needs, through its search
+path, its own wheel and the wheels that it depends on. Plugins that a program may load or not (a toolkit brings one
+for every database) are not reached. What is not found that way is the system's to bring.
+
+What is loaded by name at run time stands in no file; the best known of those are in ``needs.toml``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import posixpath
+import re
+import secrets
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from dsenv.ecosystem import Libraries
+from dsenv.ecosystems.python import pins as python_pins
+from dsenv.pins import Need
+from dsenv.tools import elf
+from dsenv.tools.wheel import Wheel
+from dsenv.tree import WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from dsenv.ecosystem import Offer
+    from dsenv.ecosystems.python.pins import Pins
+    from dsenv.pins import Artifact, Selection, Target
+    from dsenv.store import Store
+    from dsenv.tools.elf import Library
+
+_FORMAT: Final = "1"  # of what is kept of a wheel
+_SHARED: Final = re.compile(r".*\.so(\.[0-9A-Za-z_.]+)?")
+_MODULE: Final = re.compile(r".*\.(cpython-[^/]+|abi3)\.so")
+_PLAIN_MODULE: Final = re.compile(r"(.*/)?(?!lib)[^/.]+\.so")
+_BUNDLED: Final = re.compile(r"(?P<name>lib[^/]+?)-[0-9a-f]{8}\.so\.(?P<major>\d+)[0-9.]*")  # as auditwheel renames
+_DRIVER: Final = re.compile(r"lib(cuda|nvidia-.*|nvcuvid|amdhip64|ze_loader)\.so\..*")  # comes with the hardware
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A shared library of a wheel."""
+
+    wheel: str  # the package's name
+    library: Library
+
+
+def known(names: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the libraries that each of the named packages is known to take from the system (``needs.toml``).
+
+    Args:
+        names: Everything that is installed together, normalized.
+
+    """
+    return {
+        name: tuple(row["libraries"])
+        for name, row in _table().items()
+        if name in names and not set(row.get("unless", ())) & set(names)
+    }
+
+
+def needs(names: Collection[str], offers: Iterable[Offer]) -> tuple[Need, ...]:
+    """Return the system packages that the named packages are known to need, as far as they are on offer."""
+    found = {
+        Need(package, why=f"py:{name}")
+        for offer in offers
+        for name, sonames in known(names).items()
+        for soname in sonames
+        if (package := offer.providing(soname))
+    }
+    return tuple(sorted(found))
+
+
+def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
+    """Return the system packages that the locked packages are known to need."""
+    found = {need for target, offer in offers.items() for need in needs(pins.installed_on(target), [offer])}
+    return tuple(sorted(found))
+
+
+def lost(pins: Pins, offers: Mapping[Target, Offer]) -> Iterator[str]:
+    """Yield a sentence for each library that is known to be needed and that no package on offer has."""
+    for target, offer in offers.items():
+        for name, sonames in known(pins.installed_on(target)).items():
+            if missing := [soname for soname in sonames if not offer.providing(soname)]:
+                yield f"{offer.label} has no package for {', '.join(missing)}, which {name} needs"
+
+
+def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:
+    """Return what the selected wheels take from the system, and what they bring that it may have, too.
+
+    Their artifacts are in the store.
+    """
+    chosen = pins.select(selection)
+    if selection.target.os != "linux":
+        return Libraries()
+    artifacts = [python_pins.artifact(file) for _, file in chosen]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = pool.map(lambda item: _read(item, store), artifacts)
+        wheels = {str(package.name): rows for (package, _), rows in zip(chosen, found, strict=True)}
+    depends = {
+        str(package.name): {str(row["name"]) for row in package.dependencies or () if "name" in row}
+        for package, _ in chosen
+    }
+    return missing(wheels, depends)
+
+
+def missing(wheels: Mapping[str, Mapping[str, Library]], depends: Mapping[str, Collection[str]]) -> Libraries:
+    """Return what wheels that are installed together do not find in each other.
+
+    Args:
+        wheels: The libraries of each, by path in site-packages.
+        depends: The names of the wheels that each depends on.
+
+    """
+    files = {
+        path: _File(wheel=name, library=library) for name, rows in wheels.items() for path, library in rows.items()
+    }
+    names = {name: _by_name(rows) for name, rows in wheels.items()}
+    wanted: dict[str, set[str]] = {}
+    pending = list(_modules(wheels))
+    reached = set(pending)
+
+    def follow() -> None:
+        while pending:
+            path = pending.pop()
+            file = files[path]
+            near = [
+                names[file.wheel],
+                *(names[other] for other in sorted(depends.get(file.wheel, ())) if other in names),
+            ]
+            for soname in file.library.needed:
+                target = _found(path, soname, file.library, files, near)
+                if target is None:
+                    wanted.setdefault(file.wheel, set()).add(soname)
+                elif target not in reached:
+                    reached.add(target)
+                    pending.append(target)
+
+    follow()
+    with_modules = {files[path].wheel for path in reached}
+    # Nothing leads into these: they are loaded by path, through ctypes or cffi.
+    pending += [path for path, file in files.items() if file.wheel not in with_modules]
+    reached.update(pending)
+    follow()
+    return Libraries(
+        wanted={
+            name: tuple(sorted(soname for soname in sonames if not _DRIVER.fullmatch(soname)))
+            for name, sonames in sorted(wanted.items())
+        },
+        bundled=_bundled(wheels),
+    )
+
+
+def _modules(wheels: Mapping[str, Mapping[str, Library]]) -> Iterator[str]:
+    for rows in wheels.values():
+        tagged = [path for path in rows if _MODULE.fullmatch(path)]
+        yield from tagged or [path for path in rows if _PLAIN_MODULE.fullmatch(path)]
+
+
+def _found(
+    path: str, soname: str, library: Library, files: Mapping[str, _File], near: Iterable[Mapping[str, str]]
+) -> str | None:
+    """Return the path of the library that a need leads to: by the search path, or as one that is loaded already."""
+    for entry in library.search:
+        directory = entry.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", posixpath.dirname(path) or ".")
+        candidate = posixpath.normpath(posixpath.join(directory, soname))
+        if candidate in files:
+            return candidate
+    return next((rows[soname] for rows in near if soname in rows), None)
+
+
+def _by_name(rows: Mapping[str, Library]) -> dict[str, str]:
+    found = {library.soname: path for path, library in rows.items() if library.soname}
+    return {**{posixpath.basename(path): path for path in rows}, **found}
+
+
+def _bundled(wheels: Mapping[str, Mapping[str, Library]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, set[str]] = {}
+    for name, rows in wheels.items():
+        for path in rows:
+            if match := _BUNDLED.fullmatch(posixpath.basename(path)):
+                found.setdefault(f"{match['name']}.so.{match['major']}", set()).add(name)
+    return {soname: tuple(sorted(names)) for soname, names in sorted(found.items())}
+
+
+def _read(artifact: Artifact, store: Store) -> dict[str, Library]:
+    """Return the shared libraries of a wheel by their path in site-packages; they are read once a store."""
+    kept = store.cache("libraries") / f"{artifact.sha256}-{_FORMAT}.json"
+    try:
+        return {path: _library(row) for path, row in json.loads(kept.read_bytes()).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, or damaged
+        rows = dict(_in_wheel(store.path(artifact), artifact.filename))
+        aside = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
+        aside.write_bytes(json.dumps({path: asdict(row) for path, row in rows.items()}).encode())
+        aside.replace(kept)
+        return rows
+
+
+def _library(row: Mapping[str, list[str] | str]) -> Library:
+    return elf.Library(soname=str(row["soname"]), needed=tuple(row["needed"]), search=tuple(row["search"]))
+
+
+def _in_wheel(path: Path, filename: str) -> Iterator[tuple[str, Library]]:
+    wheel = Wheel(path, filename)
+    for member, content in wheel.read(lambda name: _SHARED.fullmatch(name) is not None):
+        place = re.sub(rf"{re.escape(wheel.data)}/(purelib|platlib)/", "", member)
+        if library := elf.read(io.BytesIO(content)):
+            yield place, library
+
+
+@cache
+def _table() -> Mapping[str, Mapping[str, list[str]]]:
+    return tomllib.loads(resources.files(__package__).joinpath("needs.toml").read_text("utf-8"))
