@@ -137,6 +137,16 @@ class LockFiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """What a lock file that another tool wrote says."""
+
+    filename: str  # "pylock.toml"
+    tool: str  # as it calls itself: "uv"
+    pins: Any  # the ecosystem's own model, as far as it can be filled: to be preferred
+    count: int  # of versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroundCheck:
     """How the base of a lock compares with the packages of this machine."""
 
@@ -244,7 +254,22 @@ class Ecosystem(Protocol):
         """Return the version of each package, by the name that a person would upgrade it by."""
 
     def owns(self, filename: str, text: str) -> bool:
-        """Say whether an export that is there was written by dsenv and by nobody since."""
+        """Say whether a file of its own, or an export, was written by dsenv and by nobody since."""
+
+    def adopt(self, files: Mapping[str, str]) -> Adopted | None:
+        """Return what another tool's lock file pins, or ``None`` when none of its files is another tool's.
+
+        Raises:
+            LockFormatError: One is, and cannot be read.
+
+        """
+
+    @property
+    def exports(self) -> Sequence[str]:
+        """The forms in which other tools read its pins: ``requirements``."""
+
+    def export(self, form: str, pins: Any, selections: Sequence[Selection]) -> str:
+        """Return the pins of all selections, one a target, in one of its ``exports``."""
 
     def canonical(self, pins: Any) -> object:
         """Return what of the pins the lock digest covers: everything but addresses and provenance."""

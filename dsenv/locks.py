@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dsenv.ecosystem import LockFiles, Table, inputs_of, table_of
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
-from dsenv.errors import LockFormatError, StaleLockError, TornLockError, writing
+from dsenv.errors import LockFormatError, StaleLockError, TornLockError, WrongUseError, writing
 from dsenv.formats import conflicts, toml_write
 from dsenv.pins import Target, digest
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from dsenv.ecosystem import Adopted
     from dsenv.pins import Selection
     from dsenv.spec import Spec
 
@@ -100,6 +101,27 @@ def read_previous(directory: Path) -> tuple[Locks, ...]:
         return (_parse(texts, torn=True),)
     halves = {name: conflicts.sides(text) for name, text in texts.items()}
     return tuple(_parse({name: half[side] for name, half in halves.items()}, torn=True) for side in (0, 1))
+
+
+def adoptable(directory: Path) -> dict[str, Adopted]:
+    """Return what other tools' lock files say, by ecosystem; raise ``LockFormatError`` for one that cannot be read."""
+    texts = {name: text for name, text in _texts(directory).items() if not conflicts.is_torn(text)}
+    found = {row.name: row.adopt({name: texts[name] for name in row.files if name in texts}) for row in ECOSYSTEMS}
+    return {name: adopted for name, adopted in found.items() if adopted}
+
+
+def set_aside(directory: Path, filename: str) -> str:
+    """Copy a file that is to be written over to a name beside it, and return that name."""
+    content = (directory / filename).read_bytes()
+    names = (f"{filename}.orig", *(f"{filename}.orig.{number}" for number in range(1, 1000)))
+    for name in names:
+        path = directory / name
+        if not path.exists():
+            with writing(path), path.open("xb") as file:
+                file.write(content)
+        if path.read_bytes() == content:
+            return name
+    raise WrongUseError(f"there is no room left beside {filename}", hint="Delete some of its .orig files.")
 
 
 def names() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dsenv import locks
@@ -33,6 +33,7 @@ class LockResult:
     digest: str
     changed: tuple[str, ...] = ()  # names of files that were written
     foreign: tuple[str, ...] = ()  # names of exports that are somebody else's
+    kept: Mapping[str, str] = field(default_factory=dict)  # another tool's lock files, by the names that they have now
     was_fresh: bool = False  # nothing was resolved, since the lock answers the spec
     moved: tuple[Change, ...] = ()  # which packages came, went or have another version
 
@@ -75,22 +76,28 @@ def lock(
         previous = locks.read_previous(project.directory)
         if fresh := _fresh(spec, previous, forced=forced):
             return fresh  # another dsenv has written it meanwhile
+        adopted = {name: other for name, other in locks.adoptable(project.directory).items() if spec.parts[name]}
+        for other in () if upgrade else adopted.values():
+            progress.say(f"{other.filename} was written by {other.tool}: its {other.count} versions are preferred")
         work = _Work(
             project=project,
             spec=spec,
             store=store,
             progress=progress,
             previous=previous,
+            adopted={name: other.pins for name, other in adopted.items()},
             upgrades=_upgrades(previous, packages, everything=upgrade),
             forced=forced,
         )
         found = _carry_over(work.resolve(), previous)
+        kept = {other.filename: locks.set_aside(project.directory, other.filename) for other in adopted.values()}
         changed, foreign = locks.write(project.directory, found)
     return LockResult(
         locks=found,
         digest=found.digest(),
         changed=tuple(changed),
         foreign=tuple(foreign),
+        kept=kept,
         moved=tuple(changes.between(previous[0] if previous else None, found)),
     )
 
@@ -129,6 +136,7 @@ class _Work:
     store: Store
     progress: Progress
     previous: Sequence[Locks]
+    adopted: Mapping[str, Any]  # another tool's pins, by ecosystem
     upgrades: Mapping[str, Upgrade]
     forced: bool
 
@@ -170,6 +178,11 @@ class _Work:
 
     def _stale(self, row: Ecosystem, part: Part) -> bool:
         return part.inputs != row.inputs(self.spec.parts[row.name], self.spec.platform)
+
+    def _preferred(self, row: Ecosystem) -> list[Any]:
+        if row.name in self.adopted:
+            return [self.adopted[row.name]]
+        return [held.parts[row.name].pins for held in self.previous if row.name in held.parts]
 
     def _needs(self, asked: Sequence[Ecosystem], offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
         return tuple(need for row in asked for need in row.needs(self.spec.parts[row.name], offers))

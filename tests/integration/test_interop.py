@@ -96,3 +96,80 @@ def test_renv_reads_the_export(penguins: Dsenv, tmp_path: Path) -> None:
     assert found["hashes"] == {name: record["Hash"] for name, record in ours["Packages"].items()}
     again = json.loads((tmp_path / "project" / "again.lock").read_text())
     assert again["Packages"] == ours["Packages"]
+
+
+def _tool(venv: Path, *wanted: str) -> Path:
+    """Return the directory of programs of an environment that holds other tools."""
+    _run(uv.program(), "venv", "--seed", "--python", sys.executable, venv, cwd=venv.parent)
+    _run(uv.program(), "pip", "install", "--python", venv, *wanted, cwd=venv.parent)
+    return venv / "bin"
+
+
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+def test_a_lock_that_another_tool_wrote_is_adopted(dsenv: Dsenv, tmp_path: Path, tool: str) -> None:
+    """Its versions stay, the file itself is kept, and the next lock has nothing to adopt."""
+    path = dsenv.directory / "pylock.toml"
+    (tmp_path / "r.in").write_text("idna<3.5\nsix<1.17\n")
+    if tool == "uv":
+        words = ("pip", "compile", "--python-version", "3.11", "--format", "pylock.toml", "-o", path)
+        _run(uv.program(), *words, tmp_path / "r.in", cwd=tmp_path)
+    else:
+        pip = _tool(tmp_path / "venv", "pip>=26.1") / "pip"
+        _run(pip, "lock", "--requirement", tmp_path / "r.in", "--output", path, cwd=tmp_path)
+    text = path.read_bytes()
+    dsenv.spec('[python]\nversion = "3.11"\npackages = ["idna", "six"]\n')
+    completed = dsenv("lock")
+    assert f"pylock.toml was written by {tool}: its 2 versions are preferred" in completed.stderr
+    assert "kept the other tool's pylock.toml as pylock.toml.orig" in completed.stdout
+    assert (dsenv.directory / "pylock.toml.orig").read_bytes() == text
+    versions = _versions(dsenv)
+    assert versions["idna"] == "3.4"
+    assert versions["six"].startswith("1.16")
+    assert dsenv.json("lock")["fresh"]
+    path.write_bytes(text)  # the other tool has written its file again
+    assert "does not answer" in dsenv("restore", code=3).stderr
+    assert dsenv.json("lock")["kept"] == {"pylock.toml": "pylock.toml.orig"}
+    assert _versions(dsenv) == versions
+    path.write_bytes(text)
+    dsenv("lock", "--upgrade")
+    assert _versions(dsenv)["idna"] != "3.4"
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="installs the lock into this machine's own Python")
+def test_uv_and_pip_install_the_exported_requirements(small: Dsenv, tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text(small("export", "requirements").stdout)
+    for tool in ("uv", "pip"):
+        venv = tmp_path / tool
+        pip = _tool(venv, "pip") / "pip"
+        if tool == "uv":
+            _run(uv.program(), "pip", "install", "--python", venv, "--require-hashes", "-r", path, cwd=tmp_path)
+        else:
+            _run(pip, "install", "--no-deps", "--require-hashes", "-r", path, cwd=tmp_path)
+        listed = json.loads(_run(uv.program(), "pip", "list", "--python", venv, "--format", "json", cwd=tmp_path))
+        found = {row["name"]: row["version"] for row in listed}
+        assert {name: found.get(name) for name in _versions(small)} == _versions(small)
+    path.write_text(path.read_text().replace("sha256:", "sha256:0", 1)[:-1])
+    completed = subprocess.run(
+        [uv.program(), "pip", "install", "--python", tmp_path / "uv", "--reinstall", "-r", path], check=False
+    )
+    assert completed.returncode
+
+
+def test_uv_resolves_to_the_exported_constraints(dsenv: Dsenv, tmp_path: Path) -> None:
+    dsenv.spec('[python]\nversion = "3.11"\npackages = ["idna<3.5", "six"]\n')("lock")
+    table = dsenv("export", "uv-constraints").stdout
+    head = '[project]\nname = "x"\nversion = "0"\nrequires-python = "==3.11.*"\ndependencies = ["idna", "six"]\n'
+    (tmp_path / "pyproject.toml").write_text(head + table)
+    _run(uv.program(), "lock", cwd=tmp_path)
+    lock = tomllib.loads((tmp_path / "uv.lock").read_text())
+    found = {package["name"]: package["version"] for package in lock["package"]}
+    assert {name: found[name] for name in ("idna", "six")} == _versions(dsenv)
+
+
+def test_an_export_is_refused_where_it_would_lie(small: Dsenv) -> None:
+    assert "Exports: requirements, uv-constraints" in small("export", "conda", code=2).stderr
+    assert "no target macos-arm64" in small("export", "requirements", "--target", "macos-arm64", code=2).stderr
+    spec = small.directory / "dsenv.toml"
+    spec.write_text(spec.read_text().replace('"six"', '"six", "attrs"'))
+    assert small("export", "requirements", code=3).stdout == ""

@@ -52,12 +52,14 @@ def command(session: Session, *, upgrade: bool, packages: tuple[str, ...], refre
         if not result.changed:
             lines.append("every pin is as it was: no file changed")
         lines.extend(f"left alone: {name}, which is not dsenv's" for name in result.foreign)
+    lines.extend(f"kept the other tool's {name} as {new}" for name, new in result.kept.items())
     return Report(
         lines=lines,
         data={
             "digest": result.digest,
             "changed": list(result.changed),
             "foreign": list(result.foreign),
+            "kept": dict(result.kept),
             "fresh": result.was_fresh,
             "moved": [asdict(change) for change in result.moved],
         },

@@ -2,6 +2,7 @@
 
 from dsenv.ecosystems.python.credentials import network
 from dsenv.ecosystems.python.install import recipe
+from dsenv.ecosystems.python.interop import adopt, export, exports
 from dsenv.ecosystems.python.linking import libraries, revealed
 from dsenv.ecosystems.python.pins import FILE, artifacts, canonical, check, identity, owns, read, versions, write
 from dsenv.ecosystems.python.probe import expectation
@@ -15,11 +16,14 @@ files = (FILE,)
 
 __all__ = [
     "Spec",
+    "adopt",
     "artifacts",
     "canonical",
     "check",
     "expand",
     "expectation",
+    "export",
+    "exports",
     "files",
     "identity",
     "inputs",

@@ -82,16 +82,20 @@ def needs(names: Collection[str], offers: Iterable[Offer]) -> tuple[Need, ...]:
 
 def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     """Return the system packages that the locked packages are known to need."""
-    found = {need for target, offer in offers.items() for need in needs(pins.installed_on(target), [offer])}
+    found = {need for target, offer in offers.items() for need in needs(_names(pins, target), [offer])}
     return tuple(sorted(found))
 
 
 def lost(pins: Pins, offers: Mapping[Target, Offer]) -> Iterator[str]:
     """Yield a sentence for each library that is known to be needed and that no package on offer has."""
     for target, offer in offers.items():
-        for name, sonames in known(pins.installed_on(target)).items():
+        for name, sonames in known(_names(pins, target)).items():
             if missing := [soname for soname in sonames if not offer.providing(soname)]:
                 yield f"{offer.label} has no package for {', '.join(missing)}, which {name} needs"
+
+
+def _names(pins: Pins, target: Target) -> set[str]:
+    return {str(package.name) for package in pins.installed_on(target)}
 
 
 def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:

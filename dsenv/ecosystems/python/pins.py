@@ -23,6 +23,7 @@ from packaging.pylock import (
     PylockUnsupportedVersionError,
     PylockValidationError,
 )
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion
 from pydantic import AfterValidator, ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from packaging.markers import Marker
+    from packaging.tags import Tag
 
     from dsenv.pins import Provided
     from dsenv.steps import Place
@@ -118,16 +120,16 @@ class Pins(Model):
         """Return a target's Python."""
         return _of(self.interpreters, target, "interpreter")
 
-    def installed_on(self, target: Target) -> frozenset[str]:
-        """Return the names of all that a target's environments may hold, whatever groups they take."""
+    def installed_on(self, target: Target) -> list[Package]:
+        """Return all that a target's environments may hold, whatever groups they take."""
         environment = platforms.environment(target, self.interpreter(target).version)
         groups = frozenset(map(str, self.lock.dependency_groups or ()))
         place: Mapping[str, Any] = {**environment, "extras": frozenset(), "dependency_groups": groups}
-        return frozenset(
-            package.name
+        return [
+            package
             for package in self.lock.packages
             if package.marker is None or package.marker.evaluate(place, context="lock_file")
-        )
+        ]
 
     def select(self, selection: Selection) -> list[tuple[Package, PackageWheel]]:
         """Return what a selection installs, sorted by name.
@@ -166,6 +168,14 @@ class Pins(Model):
             names = sorted({package.name for package, _ in chosen} - {package.name for package, _ in wheels})
             raise LockFormatError(f"{FILE} has no wheel for {selection.target} of {', '.join(names)}")
         return sorted(wheels, key=lambda item: item[0].name)
+
+
+def tags(wheel: PackageWheel) -> frozenset[Tag]:
+    """Return the tags in a wheel's file name; none of a name that is not a wheel's."""
+    try:
+        return parse_wheel_filename(wheel.filename)[3]
+    except InvalidWheelFilename:
+        return frozenset()
 
 
 def artifact(wheel: PackageWheel) -> Artifact:
@@ -221,9 +231,11 @@ def versions(pins: Pins) -> Mapping[str, str]:
 
 
 def owns(filename: str, text: str) -> bool:
-    """Say whether an export is dsenv's; there are none."""
-    del filename, text
-    return False
+    """Say whether a ``pylock.toml`` was written by dsenv; any tool may write one."""
+    try:
+        return filename == FILE and tomllib.loads(text).get("created-by") == CREATED_BY
+    except (ValueError, RecursionError):
+        return False
 
 
 def canonical(pins: Pins) -> object:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from packaging.markers import Marker
-from packaging.pylock import Package, PackageWheel, Pylock
+from packaging.pylock import Package, Pylock
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dsenv.store import Store
 
 _LOCK_VERSION: Final = Version("1.0")
+_UNKNOWN: Final = "https://unknown.invalid/simple"  # of an adopted pin; engines prefer versions, wherever from
 _NO_WHEEL: Final = "Bound it to a version that has one, or leave the target out."
 
 
@@ -139,8 +140,8 @@ def _preferred(request: Request) -> tuple[Pin, ...]:
     for pins in request.previous:
         own: dict[str, dict[Version, Pin]] = {}
         for package in pins.lock.packages:
-            if package.version and package.index and not request.upgrade.releases(package.name):
-                pin = Pin(name=package.name, version=str(package.version), index=package.index)
+            if package.version and not request.upgrade.releases(package.name):
+                pin = Pin(name=package.name, version=str(package.version), index=package.index or _UNKNOWN)
                 own.setdefault(package.name, {})[package.version] = pin
         for name, versions in own.items():
             if name not in found or max(versions) > max(found[name]):
@@ -152,7 +153,7 @@ def _packages(answer: Answer, space: Space, rows: Sequence[Interpreter]) -> Iter
     """Yield an answer's packages in PEP 751's words, sorted, with the wheels of the declared targets only."""
     accepted = {tag for row in rows for tag in platforms.tags(Target.parse(row.target), row.version, row.libc)}
     for found in sorted(answer.packages, key=lambda found: (found.name, found.version, found.index)):
-        fitting = [wheel for wheel in found.wheels if _tags(wheel) & accepted]
+        fitting = [wheel for wheel in found.wheels if python_pins.tags(wheel) & accepted]
         if not fitting:
             raise ResolutionError(
                 f"{found.name} {found.version} has no wheel for any of the targets",
@@ -171,15 +172,6 @@ def _packages(answer: Answer, space: Space, rows: Sequence[Interpreter]) -> Iter
         )
 
 
-def _tags(wheel: PackageWheel) -> set[Any]:
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename  # noqa: PLC0415 - beside its only use
-
-    try:
-        return set(parse_wheel_filename(wheel.filename)[3])
-    except InvalidWheelFilename:
-        return set()
-
-
 def _installers(rows: Sequence[Interpreter], space: Space, request: Request) -> tuple[Installer, ...]:
     """Return the wheel of this very uv for each target, as the index lists it."""
     version = uv.version()
@@ -194,9 +186,9 @@ def _installers(rows: Sequence[Interpreter], space: Space, request: Request) -> 
     for row, target in zip(rows, targets, strict=True):
         ranks = {tag: rank for rank, tag in enumerate(platforms.tags(target, row.version, row.libc))}
         fitting = [
-            (min(ranks[tag] for tag in _tags(wheel) if tag in ranks), wheel)
+            (min(ranks[tag] for tag in python_pins.tags(wheel) if tag in ranks), wheel)
             for wheel in wheels
-            if _tags(wheel) & ranks.keys()
+            if python_pins.tags(wheel) & ranks.keys()
         ]
         if not fitting:
             raise ResolutionError(f"the Python index has no wheel of uv {version} for {target}")

@@ -1,7 +1,20 @@
 """R and its packages."""
 
 from dsenv.ecosystems.r.install import recipe
-from dsenv.ecosystems.r.pins import artifacts, canonical, check, identity, owns, read, revealed, versions, write
+from dsenv.ecosystems.r.pins import (
+    adopt,
+    artifacts,
+    canonical,
+    check,
+    export,
+    exports,
+    identity,
+    owns,
+    read,
+    revealed,
+    versions,
+    write,
+)
 from dsenv.ecosystems.r.probe import expectation, libraries
 from dsenv.ecosystems.r.resolve import needs, resolve
 from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
@@ -12,11 +25,14 @@ files = ()
 
 __all__ = [
     "Spec",
+    "adopt",
     "artifacts",
     "canonical",
     "check",
     "expand",
     "expectation",
+    "export",
+    "exports",
     "files",
     "identity",
     "inputs",

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import StringConstraints, ValidationError
 
@@ -18,9 +18,9 @@ from dsenv.formats.toml_write import Inline, spread
 from dsenv.model import Array, Model, Sha256Text, Text, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from dsenv.ecosystem import Offer
+    from dsenv.ecosystem import Adopted, Offer
     from dsenv.pins import Artifact, Need, Provided, Selection, Target
     from dsenv.steps import Place
 
@@ -112,6 +112,21 @@ def versions(pins: Pins) -> Mapping[str, str]:
 def owns(filename: str, text: str) -> bool:
     """Say whether an export is dsenv's and unchanged."""
     return filename == renv.FILE and renv.is_ours(text)
+
+
+def adopt(files: Mapping[str, str]) -> Adopted | None:
+    """Return nothing: no lock files of other tools are read yet."""
+    del files
+    return None
+
+
+exports: Final[tuple[str, ...]] = ()
+
+
+def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:
+    """Return nothing: there are no exports."""
+    del form, pins, selections
+    return ""
 
 
 def canonical(pins: Pins) -> object:

@@ -3,10 +3,13 @@
 from dsenv.ecosystems.system.install import recipe
 from dsenv.ecosystems.system.offer import offers, survey
 from dsenv.ecosystems.system.pins import (
+    adopt,
     answers,
     artifacts,
     canonical,
     check,
+    export,
+    exports,
     identity,
     owns,
     provided,
@@ -26,6 +29,7 @@ files = ()
 
 __all__ = [
     "Spec",
+    "adopt",
     "answers",
     "artifacts",
     "canonical",
@@ -33,6 +37,8 @@ __all__ = [
     "check_ground",
     "expand",
     "expectation",
+    "export",
+    "exports",
     "files",
     "identity",
     "inputs",

@@ -25,7 +25,7 @@ from dsenv.pins import Artifact, Provided, Selection, Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dsenv.ecosystem import Offer
+    from dsenv.ecosystem import Adopted, Offer
     from dsenv.pins import Need
     from dsenv.steps import Place
 
@@ -206,6 +206,21 @@ def owns(filename: str, text: str) -> bool:
     """Say whether an export is dsenv's; there are none."""
     del filename, text
     return False
+
+
+def adopt(files: Mapping[str, str]) -> Adopted | None:
+    """Return nothing: no other tool locks system packages."""
+    del files
+    return None
+
+
+exports: Final[tuple[str, ...]] = ()
+
+
+def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:
+    """Return nothing: there are no exports."""
+    del form, pins, selections
+    return ""
 
 
 def canonical(pins: Pins) -> object:

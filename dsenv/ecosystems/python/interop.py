@@ -1,0 +1,101 @@
+"""What other tools read of the Python pins, and what of theirs is taken over.
+
+A ``pylock.toml`` that uv, pip, PDM or Poetry wrote is adopted by the first ``dsenv lock``: its versions are preferred
+as if they had been locked before. Its markers, hashes and addresses are not taken: they answer other questions.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Final
+
+from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
+
+from dsenv.ecosystem import Adopted
+from dsenv.ecosystems.python import pins as python_pins
+from dsenv.ecosystems.python import platforms
+from dsenv.errors import LockFormatError, WrongUseError
+from dsenv.formats import toml_write
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dsenv.ecosystems.python.pins import Pins
+    from dsenv.pins import Selection, Target
+
+exports: Final = ("requirements", "uv-constraints")
+
+
+def adopt(files: Mapping[str, str]) -> Adopted | None:
+    """Return what another tool's ``pylock.toml`` pins, or ``None`` when there is none.
+
+    Raises:
+        LockFormatError: It cannot be read.
+
+    """
+    text = files.get(python_pins.FILE)
+    if text is None or python_pins.owns(python_pins.FILE, text):
+        return None
+    try:
+        lock = Pylock.from_dict(tomllib.loads(text))
+    except (ValueError, RecursionError, PylockValidationError, PylockUnsupportedVersionError) as error:
+        raise LockFormatError(
+            f"{python_pins.FILE} is another tool's and cannot be read",
+            cause=str(error),
+            hint="Move it out of the way, then run `dsenv lock`.",
+        ) from error
+    return Adopted(
+        filename=python_pins.FILE,
+        tool=lock.created_by,
+        pins=python_pins.Pins(interpreters=(), lock=lock),
+        count=sum(package.version is not None for package in lock.packages),
+    )
+
+
+def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:
+    """Return the pins in another tool's form.
+
+    Args:
+        form: One of ``exports``.
+        pins: What is locked.
+        selections: Of each target that is asked for; ``requirements`` are those of the first.
+
+    """
+    if form == "requirements":
+        return _requirements(pins, selections[0])
+    if selections[0].groups:
+        raise WrongUseError("uv-constraints holds the pins of all groups", hint="Leave --group out.")
+    return _constraints(pins, [selection.target for selection in selections])
+
+
+def _requirements(pins: Pins, selection: Selection) -> str:
+    """Return a requirements.txt in which every file has its hash; it names no address, so any index may serve."""
+    interpreter = pins.interpreter(selection.target)
+    accepted = set(platforms.tags(selection.target, interpreter.version, interpreter.libc))
+    lines = [
+        f"# Exported by dsenv for {selection.target}, Python {interpreter.version}; change dsenv.toml instead.",
+        "# pip install --no-deps --require-hashes -r THIS_FILE",
+        "--only-binary :all:",
+    ]
+    for package, _ in pins.select(selection):
+        fitting = [wheel for wheel in package.wheels or () if python_pins.tags(wheel) & accepted]
+        hashes = sorted({python_pins.artifact(wheel).sha256 for wheel in fitting})
+        lines.append(
+            " \\\n".join([f"{package.name}=={package.version}", *(f"    --hash=sha256:{row}" for row in hashes)])
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _constraints(pins: Pins, targets: Sequence[Target]) -> str:
+    """Return the table of a pyproject.toml that holds uv to the pins; with markers where targets differ."""
+    versions: dict[str, dict[str, list[Target]]] = {}
+    for target in targets:
+        for package in pins.installed_on(target):
+            versions.setdefault(package.name, {}).setdefault(str(package.version), []).append(target)
+    rows = []
+    for name, found in sorted(versions.items()):
+        for version, places in sorted(found.items()):
+            clauses = " or ".join(f"({platforms.clause(target)})" for target in places)
+            rows.append(f"{name}=={version}" + (f" ; {clauses}" if len(found) > 1 else ""))
+    head = "# Exported by dsenv: uv then resolves to the locked versions. Change dsenv.toml instead.\n"
+    return head + toml_write.dumps({"tool": {"uv": {"constraint-dependencies": rows}}})
