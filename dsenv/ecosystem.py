@@ -180,7 +180,7 @@ class Expectation:
     tree: Tree = field(default_factory=dict)  # files that come from locked artifacts
     generated: Mapping[str, str] = field(default_factory=dict)  # written by an installer: path -> by whom and why
     exceptions: Mapping[str, str] = field(default_factory=dict)  # a known difference: path -> its reason
-    owned: tuple[str, ...] = ()  # directories in which nothing else may lie, bytecode aside
+    owned: tuple[str, ...] = ()  # directories in which nothing else may lie, an image's bytecode aside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ dsenv.toml  dsenv.lock  pylock.toml  renv.lock
 envs/<id>-<serial>/   whole environments, each built aside
 current               a link to the one in use
 image/                the context of the image, with its Dockerfile
-cache/<id>-<serial>/  bytecode and the like, which an environment's programs make again
+cache/<id>-<serial>/  what an environment's programs keep and can make again
 busy                  locked while an operation changes something here
 """
 

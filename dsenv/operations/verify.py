@@ -67,9 +67,10 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> Ve
     parts = _expectations(selected, place, store)
     progress.update("reading the environment")
     observed = output.observed(environment)
-    generated = _generated(parts)
     recorded = output.recorded(environment)
     expected = {**steps, **{path: entry for part in parts.values() for path, entry in part.tree.items()}}
+    own = {path for path, source in output.compiled(recorded).items() if source in expected and path not in expected}
+    generated = _generated(parts) | dict.fromkeys(own, "bytecode, compiled by the environment's Python at restore")
     vouched = {**expected, **{path: recorded[path] for path in generated if path in recorded}}
     return VerifyResult(
         subject=f"environment {environment.id} ({environment.mode})",

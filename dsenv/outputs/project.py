@@ -38,6 +38,8 @@ _ROW: Final = ("kind", "mode", "content", "inode", "size", "mtime_ns", "ctime_ns
 _FORMAT: Final = 1
 _SHORT: Final = 16  # hexadecimal digits of an environment id that name its directory
 _GENERATION: Final = re.compile(r"[0-9a-f]+-[0-9]+")
+# What importing loads. Its like for `python -O`, pytest's and numba's own caches are written as programs run.
+_BYTECODE: Final = re.compile(r"(?P<module>.+)\.cpython-[0-9]+\.pyc")
 Mode = Literal["project", "host"]
 
 
@@ -194,13 +196,24 @@ def expected(recipes: Sequence[Recipe], place: Place, store: Store, progress: Pr
 
 
 def observed(environment: Environment) -> Tree:
-    """Return the files that are there now, hashed; bytecode and dsenv's own records are left out."""
+    """Return the files that are there now, hashed; what running writes and dsenv's own records are left out."""
     return trees.scan(environment.path, skip=_ignored)
 
 
 def recorded(environment: Environment) -> Tree:
     """Return the files as they were when the environment was built."""
     return {path: Entry(kind=row[0], mode=row[1], content=row[2]) for path, row in _manifest(environment).items()}
+
+
+def compiled(tree: Tree) -> dict[str, str]:
+    """Return the path of each file of bytecode in a tree, with that of its source."""
+    found = {}
+    for path in tree:
+        directory, _, name = path.rpartition("/")
+        above, _, last = directory.rpartition("/")
+        if last == "__pycache__" and (match := _BYTECODE.fullmatch(name)):
+            found[path] = f"{above}/{match['module']}.py".lstrip("/")
+    return found
 
 
 def changed(environment: Environment) -> list[Difference]:
@@ -298,8 +311,10 @@ def _run(recipe: Recipe, place: Place, values: Variables, store: Store, progress
 
 
 def _ignored(path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return path in {_FILE, _MANIFEST} or name == "__pycache__"
+    directory, _, name = path.rpartition("/")
+    if directory.rpartition("/")[2] == "__pycache__":
+        return not _BYTECODE.fullmatch(name)
+    return path in {_FILE, _MANIFEST}
 
 
 def _write_manifest(prefix: Path) -> None:

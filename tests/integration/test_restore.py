@@ -110,8 +110,7 @@ def test_going_back_takes_what_is_there(dsenv: Dsenv) -> None:
     dsenv.spec('[python]\nversion = "3.11"\npackages = ["six"]\ngroups = { dev = ["idna"] }\n')("lock")
     dsenv("restore")
     first = dsenv.current
-    dsenv("run", "--", "python", "-c", "import six", PYTHONDONTWRITEBYTECODE="")
-    assert (dsenv.directory / ".dsenv" / "cache" / first.name / "bytecode").exists()
+    (dsenv.directory / ".dsenv" / "cache" / first.name / "numba").mkdir(parents=True)
     dsenv("restore", "--group", "dev")
     assert dsenv.current != first
     assert dsenv.json("restore")["unchanged"]
@@ -195,7 +194,7 @@ def test_every_file_is_held_against_its_artifact(small: Dsenv) -> None:
     assert answer["total"] == sum(answer["compared"].values()) > 700
     assert answer["differences"] == []
     reasons = {item["reason"] for item in answer["generated"]}
-    assert all("uv" in reason for reason in reasons)
+    assert all("uv" in reason or "bytecode" in reason for reason in reasons)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +212,10 @@ def test_every_file_is_held_against_its_artifact(small: Dsenv) -> None:
         ("root/usr/lib/python3.11/os.py", "flip", "changed"),
         ("root/usr/bin/new", "create", "unexpected"),
         ("bin/dpkg-query", "flip", "changed"),
+        ("venv/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc", "flip", "changed"),
+        ("venv/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc", "delete", "missing"),
+        ("venv/lib/python3.11/site-packages/__pycache__/evil.cpython-311.pyc", "create", "unexpected"),
+        ("root/usr/lib/python3.11/__pycache__/os.cpython-311.pyc", "flip", "changed"),
     ],
 )
 def test_drift_is_named_and_healed(small: Dsenv, path: str, change: str, what: str) -> None:
@@ -233,6 +236,39 @@ def test_drift_is_named_and_healed(small: Dsenv, path: str, change: str, what: s
     assert "changed by hand" in completed.stderr
     assert path in completed.stderr
     assert small.json("verify")["differences"] == []
+
+
+def test_running_leaves_nothing_behind(small: Dsenv) -> None:
+    """Everything that can be imported has its bytecode, the interpreter's own modules included."""
+    small("restore")
+    before = {path: path.lstat().st_mtime_ns for path in small.current.rglob("*")}
+    (small.directory / "own.py").write_text("import six, idna\n")
+    script = "import own, ctypes.util, json, sqlite3.dump, xml.dom.minidom, site, sitecustomize, idna.codec"
+    small("run", "--", "python", "-c", script, PYTHONPYCACHEPREFIX=str(small.directory / "planted"))
+    assert {path: path.lstat().st_mtime_ns for path in small.current.rglob("*")} == before
+    assert not (small.directory / "planted").exists()
+    small("run", "--", "python", "-O", "-c", script)
+    assert small.json("restore")["unchanged"]
+
+
+def test_bytecode_is_the_same_at_every_path(small: Dsenv, tmp_path: Path) -> None:
+    def bytecode(project: Dsenv) -> dict[str, bytes]:
+        project("restore")
+        return {str(path.relative_to(project.current)): path.read_bytes() for path in project.current.rglob("*.pyc")}
+
+    first = bytecode(small)
+    assert len(first) > 500
+    assert bytecode(small.copy(tmp_path / "elsewhere" / "deeper")) == first
+    for pack in (small.store / "caches" / "bytecode").iterdir():
+        _flip(pack)
+    assert bytecode(small.copy(tmp_path / "third")) == first, "a damaged pack is made anew"
+    own = _with_own_store(small, tmp_path)
+    assert bytecode(own) == first
+    for pack in (own.store / "caches" / "bytecode").iterdir():
+        pack.unlink()
+    assert own.json("verify")["differences"] == []
+    _flip(own.current / "venv/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc")
+    assert len(own.json("verify", code=4)["differences"]) == 1, "without its pack it is held against the manifest"
 
 
 @pytest.mark.parametrize("filename", ["jq", "six-"])

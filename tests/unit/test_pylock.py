@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from dsenv import locks
-from dsenv.ecosystem import LockFiles
+from dsenv.ecosystem import LockFiles, Upgrade
 from dsenv.ecosystems.python import interop, pins
 from dsenv.ecosystems.python.resolve import _preferred
 from dsenv.errors import LockFormatError, WrongUseError
@@ -24,7 +24,7 @@ def test_a_lock_of_another_tool_is_adopted(path: Path) -> None:
     adopted = interop.adopt({"pylock.toml": path.read_text()})
     assert adopted
     assert adopted.tool.partition("-")[0] == path.stem.partition("-")[0]
-    preferred = {pin.name: pin for pin in _preferred(adopted.pins)}
+    preferred = {pin.name: pin for pin in _preferred([adopted.pins], Upgrade())}
     assert (preferred["idna"].version, preferred["six"].version) == ("3.4", "1.17.0")
     assert adopted.count == len(preferred)
     assert all(pin.index.startswith("https://") for pin in preferred.values())

@@ -6,6 +6,8 @@ the wheels that were checked and from nowhere else.
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.python import pins as python_pins
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from packaging.pylock import Package
 
-    from dsenv.ecosystems.python.pins import Pins
+    from dsenv.ecosystems.python.pins import Interpreter, Pins
     from dsenv.pins import Artifact, Selection
     from dsenv.progress import Progress
     from dsenv.steps import Place
@@ -44,7 +46,8 @@ _SYNC: Final = (
     *("pip", "sync", "--quiet", "--no-index", "--link-mode", "hardlink"),
     *("--preview-features", "pylock", "--allow-empty-requirements"),
 )
-ISOLATED: Final = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
+_COMPILE: Final = ("compile.py", "compile.json")  # the program, and its plan
+ISOLATED: Final = ("PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONSTARTUP")
 
 
 def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
@@ -60,6 +63,7 @@ def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progres
     steps: tuple[Step, ...] = (
         Run(argv=(f"{place.inputs}/uv", *_VENV, "--python", python, venv), env=env),
         Run(argv=(f"{place.inputs}/uv", *_SYNC, *compiled, "--python", venv, f"{place.inputs}/pylock.toml"), env=env),
+        *_compile(python, place),
         Run(argv=("rm", "-rf", cache)),
         PrependPath(name="PATH", directories=(f"{venv}/bin",)),
         SetEnv(name="VIRTUAL_ENV", value=venv),
@@ -67,8 +71,8 @@ def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progres
         *(SetEnv(name=name, value=None) for name in ISOLATED),
     )
     if place.kind != "image":
-        # Running a program must not write into the environment.
-        steps += (SetEnv(name="PYTHONPYCACHEPREFIX", value=f"{place.cache}/bytecode"),)
+        # numba keeps machine code beside the sources of packages; running a program must not write there.
+        steps += (SetEnv(name="NUMBA_CACHE_DIR", value=f"{place.cache}/numba"),)
     wheels = [python_pins.artifact(file) for _, file in chosen]
     return Recipe(
         name="python",
@@ -76,11 +80,36 @@ def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progres
         inputs=(
             Input(name="pylock.toml", source=_pylock([package for package, _ in chosen], wheels)),
             _uv(python_pins.installer(pins, selection.target).artifact(), store),
+            *_compiling(interpreter, wheels, place, store),
             *(Input(name=f"wheels/{wheel.filename}", source=wheel) for wheel in wheels),
         ),
         steps=steps,
         notes=notes,
     )
+
+
+def _compile(python: str, place: Place) -> tuple[Run, ...]:
+    """Return the step that lays a project's bytecode; in an image uv compiles, as there is no store."""
+    if place.kind == "image":
+        return ()
+    return (Run(argv=(python, "-I", "-S", "-B", "-W", "ignore", *(f"{place.inputs}/{name}" for name in _COMPILE))),)
+
+
+def _compiling(row: Interpreter, wheels: Sequence[Artifact], place: Place, store: Store) -> tuple[Input, ...]:
+    """Return what that step reads: the program, and what it is to do."""
+    if place.kind == "image":
+        return ()
+    minor = row.version.rpartition(".")[0]
+    plan = {
+        "cache": str(store.cache("bytecode")),
+        "tag": probe.compiled(row, place),
+        "site": f"{place.prefix}/venv/lib/python{minor}/site-packages",
+        "wheels": {wheel.sha256: f"{place.inputs}/wheels/{wheel.filename}" for wheel in wheels},
+        # With all of it compiled, running a program has nothing left to write into the environment.
+        "library": [f"{place.root}/usr/lib/python{version}" for version in (minor, "3") if place.root],
+    }
+    program = resources.files(__package__).joinpath(_COMPILE[0]).read_text("utf-8")
+    return Input(name=_COMPILE[0], source=program), Input(name=_COMPILE[1], source=json.dumps(plan))
 
 
 def _pylock(packages: Sequence[Package], wheels: Sequence[Artifact]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Expectation
+from dsenv.ecosystems.python import compile as bytecode
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import uv
 from dsenv.errors import DsenvError
 from dsenv.tools.wheel import Wheel
-from dsenv.tree import Entry, Tree
+from dsenv.tree import Entry, Tree, content_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dsenv.steps import Place
     from dsenv.store import Store
 
+_BYTECODE: Final = 1  # of the packs' format, and of how they are made
 _VENV_FILES: Final = (
     ".gitignore",
     ".lock",
@@ -63,11 +65,22 @@ def interpreter(row: Interpreter, place: Place) -> tuple[str, tuple[str, ...]]:
     )
 
 
+def compiled(row: Interpreter, place: Place) -> str:
+    """Return the tag of the bytecode that a place's interpreter makes (``compile.py``)."""
+    version = row.version if place.kind != "host" else uv.python_version(interpreter(row, place)[0])
+    return f"{version}-{_BYTECODE}"
+
+
 def expectation(pins: Pins, selection: Selection, place: Place, store: Store) -> Expectation:
-    """Return the files of all selected wheels, by the RECORD within each hash-checked wheel."""
+    """Return the files of all selected wheels, by the RECORD within each hash-checked wheel.
+
+    Their bytecode is that of the store's packs; where a pack is lost, only how it was left tells.
+    """
     venv = f"{place.prefix.removeprefix('/')}/venv" if place.kind == "image" else "venv"
-    minor = ".".join(pins.interpreter(selection.target).version.split(".")[:2])
+    interpreter_row = pins.interpreter(selection.target)
+    minor = ".".join(interpreter_row.version.split(".")[:2])
     packages = f"{venv}/lib/python{minor}/site-packages"
+    packs, tag = store.cache("bytecode"), "" if place.kind == "image" else compiled(interpreter_row, place)
     tree: Tree = {}
     generated = {f"{venv}/{name}": "the virtual environment itself, written by uv" for name in _VENV_FILES}
     generated[f"{venv}/bin/python{minor}"] = "the virtual environment itself, written by uv"
@@ -93,6 +106,9 @@ def expectation(pins: Pins, selection: Selection, place: Place, store: Store) ->
                 generated[where] = f"{owner}: script, its first line rewritten by uv"
             else:
                 tree[where] = Entry(kind="file", mode=-1, content=sha256, owner=owner)
+        for path, content in ((tag and bytecode.read(bytecode.pack(packs, artifact.sha256, tag))) or {}).items():
+            made = Entry(kind="file", mode=-1, content=content_sha256(content), owner=f"{owner}, compiled")
+            tree[f"{packages}/{path}"] = made
     return Expectation(tree=tree, generated=generated, owned=(venv,))
 
 

@@ -31,7 +31,7 @@ from dsenv.pins import Need, Selection, Target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dsenv.ecosystem import Offer
+    from dsenv.ecosystem import Offer, Upgrade
     from dsenv.ecosystems.python.engines.interface import Answer, Engine, Route
     from dsenv.ecosystems.python.pins import Installer, Interpreter, Pins
     from dsenv.ecosystems.python.spec import Spec
@@ -74,7 +74,7 @@ def resolve(request: Request) -> Resolution:
         overrides=spec.overrides,
         exclude=spec.exclude,
         prereleases=spec.prereleases,
-        preferred=_preferred(request),
+        preferred=_preferred(request.previous, request.upgrade),
         routes=_routes(spec, request),
         before=before,
         after=request.platform.after_as_of,
@@ -134,13 +134,13 @@ def _pylock(answer: Answer, question: Question, rows: Sequence[Interpreter]) -> 
     return lock
 
 
-def _preferred(request: Request) -> tuple[Pin, ...]:
+def _preferred(previous: Sequence[Pins], upgrade: Upgrade) -> tuple[Pin, ...]:
     """Return the pins that are to stay; where the sides of a merge differ, the newer."""
     found: dict[str, dict[Version, Pin]] = {}
-    for pins in request.previous:
+    for pins in previous:
         own: dict[str, dict[Version, Pin]] = {}
         for package in pins.lock.packages:
-            if package.version and not request.upgrade.releases(package.name):
+            if package.version and not upgrade.releases(package.name):
                 pin = Pin(name=package.name, version=str(package.version), index=package.index or _UNKNOWN)
                 own.setdefault(package.name, {})[package.version] = pin
         for name, versions in own.items():
