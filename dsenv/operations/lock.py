@@ -205,7 +205,7 @@ class _Work:
                 request = Request(
                     spec=self.spec.parts[row.name],
                     platform=self.spec.platform,
-                    previous=[held.parts[row.name].pins for held in self.previous if row.name in held.parts],
+                    previous=self._preferred(row),
                     upgrade=self.upgrades[row.name],
                     offers=offers,
                     needs=needs,

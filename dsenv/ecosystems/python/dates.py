@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dsenv.ecosystems.python.pins import Pins
-    from dsenv.ecosystems.python.spec import Spec
 
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -34,22 +33,22 @@ def age(text: str) -> timedelta:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def cool_down(spec: Spec, previous: Sequence[Pins], *, renewed: bool, now: datetime) -> CoolDown | None:
+def cool_down(min_age: str, previous: Sequence[Pins], *, renewed: bool, now: datetime) -> CoolDown | None:
     """Return the instant that ``min-age`` means: the locked one, unless it is renewed or the age is another.
 
     Args:
-        spec: What is asked for.
+        min_age: What is asked for, "" for nothing.
         previous: What is locked; both sides after a merge, of which the later instant counts.
         renewed: Whether newer packages are wanted.
         now: The time.
 
     """
-    if not spec.min_age:
+    if not min_age:
         return None
-    held = [pins.cool_down for pins in previous if pins.cool_down and pins.cool_down.min_age == spec.min_age]
+    held = [pins.cool_down for pins in previous if pins.cool_down and pins.cool_down.min_age == min_age]
     if held and not renewed:
         return max(held, key=lambda one: one.before)
-    return CoolDown(min_age=spec.min_age, before=now.replace(microsecond=0) - age(spec.min_age))
+    return CoolDown(min_age=min_age, before=now.replace(microsecond=0) - age(min_age))
 
 
 def earliest(as_of: date | None, held: CoolDown | None) -> datetime | None:

@@ -61,7 +61,7 @@ def resolve(request: Request) -> Resolution:
     assumed = interpreters.offered(spec, request)
     space = Space(request.platform.targets, interpreters.lowest(assumed, request.previous), alone=engine.one_place)
     now = datetime.now(UTC)
-    cool_down = dates.cool_down(spec, request.previous, renewed=request.upgrade.everything, now=now)
+    cool_down = dates.cool_down(spec.min_age, request.previous, renewed=request.upgrade.everything, now=now)
     before = dates.earliest(request.platform.as_of, cool_down)
     if before and before > now:
         request.progress.warn("the day of `as-of` is not over: what comes until its end, a later lock would take")
