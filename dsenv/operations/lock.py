@@ -180,9 +180,9 @@ class _Work:
         return part.inputs != row.inputs(self.spec.parts[row.name], self.spec.platform)
 
     def _preferred(self, row: Ecosystem) -> list[Any]:
-        if row.name in self.adopted:
-            return [self.adopted[row.name]]
-        return [held.parts[row.name].pins for held in self.previous if row.name in held.parts]
+        """Return the pins that are to stay if they can; beside a dsenv.lock, another tool's are among what is held."""
+        held = [lock.parts[row.name].pins for lock in self.previous if row.name in lock.parts]
+        return held or [self.adopted[row.name]] if row.name in self.adopted else held
 
     def _needs(self, asked: Sequence[Ecosystem], offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
         return tuple(need for row in asked for need in row.needs(self.spec.parts[row.name], offers))

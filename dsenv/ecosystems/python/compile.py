@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 _CHECKED = (0b11).to_bytes(4, "little")  # the hash of the source is compared at each import
+_SHA256 = 64  # hexadecimal digits
 _CHUNK = 50  # sources that are compiled as one piece of work
 
 
@@ -35,7 +36,9 @@ def main(plan: Path) -> None:
         wanted[pack(cache, sha256, said["tag"])] = Path(wheel), Path(said["site"])
     for directory in filter(Path.is_dir, map(Path, said["library"])):
         wanted[pack(cache, _digest(directory), said["tag"])] = directory, directory
-    missing = {path: sources for path, (sources, destination) in wanted.items() if not _lay(path, destination)}
+    with ThreadPoolExecutor(2 * len(os.sched_getaffinity(0))) as pool:
+        whole = list(pool.map(lambda path: _lay(path, wanted[path][1]), wanted))
+    missing = {path: wanted[path][0] for path, laid in zip(wanted, whole) if not laid}  # noqa: B905 - as below
     if missing:
         cache.mkdir(parents=True, exist_ok=True)
         _make(missing)
@@ -48,19 +51,19 @@ def pack(cache: Path, key: str, tag: str) -> Path:
     return cache / f"{key}-{tag}"
 
 
-def read(path: Path) -> dict[str, bytes] | None:
+def read(path: Path) -> dict[str, memoryview] | None:
     """Return the bytecode of a pack by its path below the directory of the sources; ``None`` when it is not whole."""
     try:
-        sha256, _, rest = path.read_bytes().partition(b"\n")
+        content = path.read_bytes()
     except OSError:
         return None
-    if hashlib.sha256(rest).hexdigest().encode() != sha256:
+    whole = memoryview(content)  # a slice of it is no copy
+    if hashlib.sha256(whole[_SHA256 + 1 :]).hexdigest().encode() != bytes(whole[:_SHA256]):
         return None
-    head, _, content = rest.partition(b"\n")
+    at = content.index(b"\n", _SHA256 + 1) + 1
     found = {}
-    at = 0
-    for name, size in json.loads(head).items():
-        found[name] = content[at : at + size]
+    for name, size in json.loads(bytes(whole[_SHA256 + 1 : at])).items():
+        found[name] = whole[at : at + size]
         at += size
     return found
 
@@ -151,12 +154,12 @@ def _lay(path: Path, destination: Path) -> bool:
     for directory in sorted({name.rpartition("/")[0] for name in files}):
         with contextlib.suppress(FileExistsError):  # a wheel may bring bytecode of its own
             (destination / directory).mkdir()
-    with ThreadPoolExecutor(2 * len(os.sched_getaffinity(0))) as pool:
-        list(pool.map(lambda name: _write(f"{destination}/{name}", files[name]), files))
+    for name, content in files.items():
+        _write(f"{destination}/{name}", content)
     return True
 
 
-def _write(path: str, content: bytes) -> None:
+def _write(path: str, content: memoryview) -> None:
     """Write a file with as few calls as can be: there are thousands."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:

@@ -107,7 +107,7 @@ def expectation(pins: Pins, selection: Selection, place: Place, store: Store) ->
             else:
                 tree[where] = Entry(kind="file", mode=-1, content=sha256, owner=owner)
         for path, content in ((tag and bytecode.read(bytecode.pack(packs, artifact.sha256, tag))) or {}).items():
-            made = Entry(kind="file", mode=-1, content=content_sha256(content), owner=f"{owner}, compiled")
+            made = Entry(kind="file", mode=-1, content=content_sha256(bytes(content)), owner=f"{owner}, compiled")
             tree[f"{packages}/{path}"] = made
     return Expectation(tree=tree, generated=generated, owned=(venv,))
 
