@@ -13,6 +13,7 @@ stand on. Ecosystems never import each other: needs and provides pass as the val
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
     from pathlib import Path
+    from types import ModuleType
 
     from pydantic import BaseModel
 
@@ -58,6 +60,28 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
     return isinstance(value, str | int | float)
+
+
+class Opened:
+    """An ecosystem's package with its rooms behind doors: each is imported when the first of its doors is used.
+
+    Most commands need few rooms, and all of them together take a tenth of a second.
+
+    Args:
+        package: Its ``DOORS`` say which room answers what; the rest is its own.
+
+    """
+
+    def __init__(self, package: ModuleType) -> None:
+        self._package = package
+        self._rooms = {door: room for room, doors in package.DOORS.items() for door in doors}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._rooms:
+            return getattr(self._package, name)
+        room = importlib.import_module(f"{self._package.__name__}.{self._rooms[name]}")
+        self.__dict__[name] = getattr(room, name)  # so that it is looked up once
+        return self.__dict__[name]
 
 
 class Offer(Protocol):

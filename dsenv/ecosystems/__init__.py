@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsenv.ecosystem import Opened
 from dsenv.ecosystems import python, r, system
 
 if TYPE_CHECKING:
     from dsenv.ecosystem import Ecosystem, Foundation
 
-FOUNDATION: Foundation = system
-ECOSYSTEMS: tuple[Ecosystem, ...] = (system, python, r)
-"""In the order of installation."""
+    FOUNDATION: Foundation = system
+    ECOSYSTEMS: tuple[Ecosystem, ...] = (system, python, r)
+else:
+    FOUNDATION, *_ = ECOSYSTEMS = tuple(map(Opened, (system, python, r)))
+    """In the order of installation."""

@@ -5,8 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from dsenv.ecosystems import ECOSYSTEMS, python, r, system
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from dsenv.ecosystem import Ecosystem
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dsenv"
@@ -128,6 +136,20 @@ def test_the_drawing_is_true() -> None:
         if path.is_file() and "__pycache__" not in path.parts and path.name not in {"__init__.py", "py.typed"}
     }
     assert drawn == real
+
+
+@pytest.mark.parametrize(
+    ("ecosystem", "package"), [*zip(ECOSYSTEMS, (system, python, r), strict=True)], ids=["system", "python", "r"]
+)
+def test_every_door_of_an_ecosystem_opens(ecosystem: Ecosystem, package: ModuleType) -> None:
+    """What a package says that it answers is in the room that it names, and nothing else is behind a door."""
+    doors = [door for names in package.DOORS.values() for door in names]
+    assert sorted([*doors, "files", "name", "title"]) == sorted(package.__all__)
+    for name in package.__all__:
+        assert getattr(ecosystem, name) is not None
+        assert name not in doors or callable(getattr(ecosystem, name)) or name == "exports"
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = ecosystem.nothing_of_the_kind  # type: ignore[attr-defined]
 
 
 def test_every_room_is_in_the_table() -> None:

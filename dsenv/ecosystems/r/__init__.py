@@ -1,23 +1,28 @@
 """R and its packages."""
 
-from dsenv.ecosystems.r.install import recipe
-from dsenv.ecosystems.r.pins import (
-    adopt,
-    artifacts,
-    canonical,
-    check,
-    export,
-    exports,
-    identity,
-    owns,
-    read,
-    revealed,
-    versions,
-    write,
-)
-from dsenv.ecosystems.r.probe import expectation, libraries
-from dsenv.ecosystems.r.resolve import needs, resolve
-from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsenv.ecosystems.r.install import recipe
+    from dsenv.ecosystems.r.pins import (
+        adopt,
+        artifacts,
+        canonical,
+        check,
+        export,
+        exports,
+        identity,
+        owns,
+        read,
+        revealed,
+        versions,
+        write,
+    )
+    from dsenv.ecosystems.r.probe import expectation, libraries
+    from dsenv.ecosystems.r.resolve import needs, resolve
+    from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
 
 name = "r"
 title = "R"
@@ -50,3 +55,25 @@ __all__ = [
     "versions",
     "write",
 ]
+
+DOORS = {
+    "install": ("recipe",),
+    "pins": (
+        "adopt",
+        "artifacts",
+        "canonical",
+        "check",
+        "export",
+        "exports",
+        "identity",
+        "owns",
+        "read",
+        "revealed",
+        "versions",
+        "write",
+    ),
+    "probe": ("expectation", "libraries"),
+    "resolve": ("needs", "resolve"),
+    "spec": ("Spec", "expand", "inputs", "network", "unsupported"),
+}
+"""By room, what it answers of ``dsenv.ecosystem.Ecosystem``."""

@@ -1,27 +1,32 @@
 """The operating system's packages, as apt installs them: the foundation that the other ecosystems stand on."""
 
-from dsenv.ecosystems.system.install import recipe
-from dsenv.ecosystems.system.offer import offers, survey
-from dsenv.ecosystems.system.pins import (
-    adopt,
-    answers,
-    artifacts,
-    canonical,
-    check,
-    export,
-    exports,
-    identity,
-    owns,
-    provided,
-    read,
-    revealed,
-    versions,
-    write,
-)
-from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, network
-from dsenv.ecosystems.system.resolve import needs, resolve
-from dsenv.ecosystems.system.sonames import libraries, supplier
-from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsenv.ecosystems.system.install import recipe
+    from dsenv.ecosystems.system.offer import offers, survey
+    from dsenv.ecosystems.system.pins import (
+        adopt,
+        answers,
+        artifacts,
+        canonical,
+        check,
+        export,
+        exports,
+        identity,
+        owns,
+        provided,
+        read,
+        revealed,
+        versions,
+        write,
+    )
+    from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, network
+    from dsenv.ecosystems.system.resolve import needs, resolve
+    from dsenv.ecosystems.system.sonames import libraries, supplier
+    from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
 
 name = "system"
 title = "System"
@@ -61,3 +66,29 @@ __all__ = [
     "versions",
     "write",
 ]
+
+DOORS = {
+    "install": ("recipe",),
+    "offer": ("offers", "survey"),
+    "pins": (
+        "adopt",
+        "answers",
+        "artifacts",
+        "canonical",
+        "check",
+        "export",
+        "exports",
+        "identity",
+        "owns",
+        "provided",
+        "read",
+        "revealed",
+        "versions",
+        "write",
+    ),
+    "probe": ("check_ground", "expectation", "misfit", "network"),
+    "resolve": ("needs", "resolve"),
+    "sonames": ("libraries", "supplier"),
+    "spec": ("Spec", "expand", "inputs", "unsupported"),
+}
+"""By room, what it answers of ``dsenv.ecosystem.Ecosystem``."""
