@@ -6,12 +6,10 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.integration.conftest import Dsenv
+from tests.integration.conftest import Dsenv
 
 pytestmark = [pytest.mark.apt, pytest.mark.index]
 PYTHON = Path("/usr/bin/python3.11")
@@ -37,6 +35,14 @@ def _has_the_locked_python() -> None:
         pytest.skip(f"there is no {PYTHON} on this machine")
 
 
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Dsenv:
+    """Return a project with a locked system and no Python packages yet."""
+    project = Dsenv(tmp_path_factory.mktemp("bare"), store)
+    _spec(project, "uv", [])("lock")
+    return project
+
+
 def _spec(dsenv: Dsenv, resolver: str, requirements: list[str], more: str = "") -> Dsenv:
     listed = ", ".join(f'"{requirement}"' for requirement in requirements)
     return dsenv.spec(f'[python]\nversion = "3.11"\nresolver = "{resolver}"\npackages = [{listed}]\n{more}')
@@ -51,15 +57,16 @@ def _pins(dsenv: Dsenv) -> str:
 
 
 @pytest.mark.parametrize("requirements", SETS, ids=lambda requirements: requirements[0])
-def test_both_engines_lock_the_same(dsenv: Dsenv, requirements: list[str]) -> None:
-    _spec(dsenv, "pip-tools", requirements)
-    completed = dsenv("lock")
-    assert "pip-tools has resolved for linux-amd64 and Python 3.11.2 alone" in completed.stderr
-    found = _pins(dsenv)
-    for name in dsenv.locks():
-        (dsenv.directory / name).unlink()
-    _spec(dsenv, "uv", requirements)("lock")
-    assert _pins(dsenv) == found
+def test_both_engines_lock_the_same(bare: Dsenv, tmp_path: Path, requirements: list[str]) -> None:
+    project = bare.copy(tmp_path / "project")
+    found = []
+    for resolver in ("pip-tools", "uv"):
+        (project.directory / "pylock.toml").unlink()  # neither is given the other's pins
+        completed = _spec(project, resolver, requirements)("lock")
+        alone = "pip-tools has resolved for linux-amd64 and Python 3.11.2 alone"
+        assert (alone in completed.stderr) == (resolver == "pip-tools")
+        found.append(_pins(project))
+    assert found[0] == found[1]
 
 
 def test_pip_tools_groups_pins_and_constraints(dsenv: Dsenv) -> None:
