@@ -244,6 +244,13 @@ def differences(spec: Spec, locks: Locks) -> list[str]:
     return found
 
 
+def read_fresh(directory: Path, spec: Spec) -> Locks:
+    """Return a project's locks, which answer its spec; raise as ``read`` and ``check_fresh`` do."""
+    found = read(directory)
+    check_fresh(spec, found)
+    return found
+
+
 def check_fresh(spec: Spec, locks: Locks) -> None:
     """Raise ``StaleLockError`` when the locks do not answer the spec."""
     found = differences(spec, locks)

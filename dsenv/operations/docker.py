@@ -62,8 +62,7 @@ def docker(
         frozen: Write nothing into the lock, not even a digest that was not known before.
 
     """
-    held = locks.read(project.directory)
-    locks.check_fresh(spec, held)
+    held = locks.read_fresh(project.directory, spec)
     selected = select(held, target, groups)
     for name in spec.image.copy_:
         image.check_copy(project.directory, name)  # before minutes of work

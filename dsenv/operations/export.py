@@ -32,8 +32,7 @@ def export(project: Project, spec: Spec, form: str, *, target: Target | None = N
     if row is None:
         known = ", ".join(name for row in ECOSYSTEMS for name in row.exports)
         raise WrongUseError(f"there is no export {form}", hint=f"Exports: {known}.")
-    held = locks.read(project.directory)
-    locks.check_fresh(spec, held)
+    held = locks.read_fresh(project.directory, spec)
     if row.name not in held.parts:
         raise WrongUseError(f"the lock has no {row.title} packages", hint=f"Add [{row.name}] to dsenv.toml.")
     targets = [target] if target else sorted(held.targets, key=lambda one: one != host_target())

@@ -66,7 +66,7 @@ def lock(
     if fresh := _fresh(spec, locks.read_previous(project.directory), forced=forced):
         return fresh
     if locked:
-        locks.check_fresh(spec, locks.read(project.directory))
+        locks.read_fresh(project.directory, spec)
         raise StaleLockError("the lock would have to change, and --locked forbids it", hint="Run `dsenv lock`.")
     if store.offline:
         raise DownloadError(

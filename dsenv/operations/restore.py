@@ -67,8 +67,7 @@ def plan(project: Project, spec: Spec, store: Store, progress: Progress, *, grou
         groups: Which groups to install beyond what belongs to none.
 
     """
-    held = locks.read(project.directory)
-    locks.check_fresh(spec, held)
+    held = locks.read_fresh(project.directory, spec)
     selected = select(held, host_target(), groups)
     misfit = FOUNDATION.misfit(selected.ground, selected.selection.target)
     if misfit:

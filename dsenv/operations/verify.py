@@ -51,8 +51,7 @@ class VerifyResult:
 
 def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> VerifyResult:
     """Compare the current environment with the locked artifacts."""
-    held = locks.read(project.directory)
-    locks.check_fresh(spec, held)
+    held = locks.read_fresh(project.directory, spec)
     environment = output.current(project)
     if environment is None:
         raise DriftError("there is no environment", hint="Run `dsenv restore`.")
@@ -91,8 +90,7 @@ def verify_image(
     groups: Sequence[str] = (),
 ) -> VerifyResult:
     """Compare an image's files with the locked artifacts, and its settings with what the Dockerfile says."""
-    held = locks.read(project.directory)
-    locks.check_fresh(spec, held)
+    held = locks.read_fresh(project.directory, spec)
     selected = select(held, target, groups)
     tag = image.tag(spec.project.name, selected.id)
     with engines.connect() as engine:

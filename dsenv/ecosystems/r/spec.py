@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
@@ -70,9 +70,6 @@ class Spec(Model):
     groups: dict[str, Array[RRequest]] = Field(
         default={}, description="Packages that are installed only when their group is asked for."
     )
-
-
-Operator = Literal[">=", "<=", "==", "!=", ">", "<"]
 
 
 @dataclass(frozen=True, slots=True)
