@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from dsenv.builds import Build, Built
     from dsenv.network import Network
     from dsenv.pins import Artifact, Need, Provided, Selection, Target
     from dsenv.progress import Progress
@@ -304,10 +305,29 @@ class Ecosystem(Protocol):
     def identity(self, pins: Any, selection: Selection) -> object:
         """Return what the environment id covers: the selected artifacts' hashes."""
 
-    def recipe(self, pins: Any, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
-        """Return the steps that put the selected packages in place; their artifacts are in the store."""
+    def builds(self, pins: Any, selection: Selection, place: Place) -> Sequence[Build]:
+        """Return what has to be built of the selection, each after those that it needs; ``place`` is a workshop."""
 
-    def expectation(self, pins: Any, selection: Selection, place: Place, store: Store) -> Expectation:
+    def recorded(self, pins: Any, selection: Selection, built: Mapping[str, Built]) -> Any:
+        """Return the pins with what came of the builds that are to be recorded, by their names."""
+
+    def recipe(
+        self,
+        pins: Any,
+        selection: Selection,
+        place: Place,
+        store: Store,
+        progress: Progress,
+        built: Mapping[str, Built],
+    ) -> Recipe:
+        """Return the steps that put the selected packages in place; their artifacts are in the store.
+
+        ``built`` has what came of its ``builds``, by name.
+        """
+
+    def expectation(
+        self, pins: Any, selection: Selection, place: Place, store: Store, built: Mapping[str, Built]
+    ) -> Expectation:
         """Return the files that the recipe's programs leave behind, read from artifacts checked on the way.
 
         What a step says by itself (``Unpack``, ``Write``, …) is not repeated here.

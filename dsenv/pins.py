@@ -64,6 +64,7 @@ class Need:
     name: str  # "libcurl4"
     version: str = ""  # "" for any, else exact or with a trailing ``*``
     why: str = "requested"  # "requested", "python", "r:curl", "py:lightgbm"
+    build: bool = False  # whether only building takes it: it comes into the workshop, and into no environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

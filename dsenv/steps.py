@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dsenv.pins import Artifact
 
-PlaceKind = Literal["project", "host", "image"]
+PlaceKind = Literal["project", "host", "image", "workshop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class Place:
     ``project``: a directory on a host of the locked distribution release; system packages lie in a tree of their own.
     ``host``: a directory on any other machine; there is no tree, the machine's own programs serve.
     ``image``: a root file system that dsenv owns; system packages lie where they always do.
+    ``workshop``: where sources are built; the system packages, those for building among them, lie below ``root``.
     """
 
     kind: PlaceKind

@@ -53,7 +53,7 @@ class Selected:
 
     def recipes(self, place: Place, store: Store, progress: Progress) -> list[Recipe]:
         """Return all steps for a place; its artifacts are in the store."""
-        return [ecosystem.recipe(pins, self.selection, place, store, progress) for ecosystem, pins in self.parts()]
+        return [ecosystem.recipe(pins, self.selection, place, store, progress, {}) for ecosystem, pins in self.parts()]
 
 
 def select(locks: Locks, target: Target, groups: Sequence[str] = ()) -> Selected:

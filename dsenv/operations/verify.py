@@ -154,7 +154,7 @@ def _generated(parts: Mapping[str, Expectation]) -> dict[str, str]:
 
 def _expectations(selected: Selected, place: Place, store: Store) -> dict[str, Expectation]:
     return {
-        ecosystem.name: ecosystem.expectation(pins, selected.selection, place, store)
+        ecosystem.name: ecosystem.expectation(pins, selected.selection, place, store, {})
         for ecosystem, pins in selected.parts()
     }
 

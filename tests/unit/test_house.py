@@ -21,7 +21,7 @@ PACKAGE = ROOT / "dsenv"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = 400
 
-_BASE = {"errors", "network", "pins", "progress", "formats", "model", "steps", "tree"}
+_BASE = {"builds", "errors", "network", "pins", "progress", "formats", "model", "steps", "tree"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "pins": set(),
@@ -31,19 +31,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spec_edit": set(),
     "tree": {"errors"},
     "steps": {"pins"},
+    "builds": {"steps"},
     "network": set(),
     "tools": {"errors", "pins", "formats", "network", "tree"},
     "download": {"errors", "network", "pins", "progress", "tree", "tools"},
     "store": {"download", "errors", "network", "pins", "progress", "tree"},
     "project": {"errors", "progress"},
-    "ecosystem": {"errors", "network", "pins", "progress", "steps", "store", "tree"},
+    "ecosystem": {"builds", "errors", "network", "pins", "progress", "steps", "store", "tree"},
     "ecosystems.python": _BASE | {"ecosystem", "store", "tools"},
     "ecosystems.r": _BASE | {"ecosystem", "store", "tools"},
     "ecosystems.system": _BASE | {"ecosystem", "store", "tools"},
     "ecosystems": {"ecosystem", "ecosystems.python", "ecosystems.r", "ecosystems.system"},
     "spec": {"ecosystem", "ecosystems", "ecosystems.system", "errors", "formats", "model", "pins"},
     "locks": {"ecosystem", "ecosystems", "errors", "formats", "pins", "spec"},
-    "outputs": {"errors", "pins", "progress", "project", "steps", "store", "tools", "tree"},
+    "outputs": {"builds", "errors", "pins", "progress", "project", "steps", "store", "tools", "tree"},
 }
 """What a room may import beside itself; ``operations`` may import all of these, ``cli`` operations as well."""
 

@@ -86,7 +86,7 @@ def test_what_is_no_version_of_r(version: str) -> None:
 @pytest.mark.parametrize("place", [PROJECT, IMAGE], ids=lambda place: place.kind)
 def test_no_renviron_stands_above_the_environment(place: Place, tmp_path: Any) -> None:
     """R reads none by itself; the site profile reads it and then sets again whatever the steps set."""
-    recipe = install.recipe(_pins(), Selection(target=AMD64), place, Store(tmp_path), Silent())
+    recipe = install.recipe(_pins(), Selection(target=AMD64), place, Store(tmp_path), Silent(), {})
     values = {step.name: step.value for step in recipe.steps if isinstance(step, SetEnv)}
     texts = {step.path: step.text for step in recipe.steps if isinstance(step, Write)}
     assert values["R_ENVIRON"] == values["R_ENVIRON_USER"] == "/dev/null"

@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.python.install import recipe
     from dsenv.ecosystems.python.interop import adopt, export, exports
     from dsenv.ecosystems.python.linking import libraries, revealed
-    from dsenv.ecosystems.python.pins import artifacts, canonical, check, identity, owns, read, versions, write
+    from dsenv.ecosystems.python.pins import (
+        artifacts,
+        builds,
+        canonical,
+        check,
+        identity,
+        owns,
+        read,
+        recorded,
+        versions,
+        write,
+    )
     from dsenv.ecosystems.python.probe import expectation
     from dsenv.ecosystems.python.resolve import needs, resolve
     from dsenv.ecosystems.python.sources import expand
@@ -25,6 +36,7 @@ __all__ = [
     "Spec",
     "adopt",
     "artifacts",
+    "builds",
     "canonical",
     "check",
     "expand",
@@ -41,6 +53,7 @@ __all__ = [
     "owns",
     "read",
     "recipe",
+    "recorded",
     "resolve",
     "revealed",
     "title",
@@ -54,7 +67,7 @@ DOORS = {
     "install": ("recipe",),
     "interop": ("adopt", "export", "exports"),
     "linking": ("libraries", "revealed"),
-    "pins": ("artifacts", "canonical", "check", "identity", "owns", "read", "versions", "write"),
+    "pins": ("artifacts", "builds", "canonical", "check", "identity", "owns", "read", "recorded", "versions", "write"),
     "probe": ("expectation",),
     "resolve": ("needs", "resolve"),
     "sources": ("expand",),

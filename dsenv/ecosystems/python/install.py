@@ -19,10 +19,11 @@ from dsenv.steps import Input, PrependPath, Recipe, Run, SetEnv, Step
 from dsenv.tools import wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from packaging.pylock import Package
 
+    from dsenv.builds import Built
     from dsenv.ecosystems.python.pins import Interpreter, Pins
     from dsenv.pins import Artifact, Selection
     from dsenv.progress import Progress
@@ -50,9 +51,11 @@ _COMPILE: Final = ("compile.py", "compile.json")  # the program, and its plan
 ISOLATED: Final = ("PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONSTARTUP")
 
 
-def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
+def recipe(
+    pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress, built: Mapping[str, Built]
+) -> Recipe:
     """Return the steps for a place."""
-    del progress
+    del progress, built
     chosen = pins.select(selection)
     interpreter = pins.interpreter(selection.target)
     python, notes = probe.interpreter(interpreter, place)

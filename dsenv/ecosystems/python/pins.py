@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
     from packaging.tags import Tag
 
+    from dsenv.builds import Build, Built
     from dsenv.pins import Provided
     from dsenv.steps import Place
 
@@ -287,6 +288,18 @@ def check(pins: Pins, provided: Mapping[Target, Mapping[str, Provided]]) -> None
 def upstream(version: str) -> str:
     """Return the upstream part of a Debian version: ``3.11.2`` of ``3.11.2-6+deb12u6``."""
     return version.rpartition(":")[2].rpartition("-")[0].partition("+")[0].partition("~")[0]
+
+
+def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
+    """Return what has to be built: nothing."""
+    del pins, selection, place
+    return ()
+
+
+def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pins:
+    """Return the pins as they are: nothing is built."""
+    del selection, built
+    return pins
 
 
 def identity(pins: Pins, selection: Selection) -> object:

@@ -15,6 +15,7 @@ from dsenv.tree import Entry, Tree, content_sha256
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dsenv.builds import Built
     from dsenv.ecosystems.python.pins import Interpreter, Pins
     from dsenv.pins import Selection
     from dsenv.steps import Place
@@ -71,11 +72,14 @@ def compiled(row: Interpreter, place: Place) -> str:
     return f"{version}-{_BYTECODE}"
 
 
-def expectation(pins: Pins, selection: Selection, place: Place, store: Store) -> Expectation:
+def expectation(
+    pins: Pins, selection: Selection, place: Place, store: Store, built: Mapping[str, Built]
+) -> Expectation:
     """Return the files of all selected wheels, by the RECORD within each hash-checked wheel.
 
     Their bytecode is that of the store's packs; where a pack is lost, only how it was left tells.
     """
+    del built
     venv = f"{place.prefix.removeprefix('/')}/venv" if place.kind == "image" else "venv"
     interpreter_row = pins.interpreter(selection.target)
     minor = ".".join(interpreter_row.version.split(".")[:2])

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from dsenv.steps import Dereference, Derive, Place, Recipe, SetEnv, Step, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from dsenv.builds import Built
     from dsenv.ecosystems.r.pins import Pins
     from dsenv.pins import Selection
     from dsenv.progress import Progress
@@ -50,9 +51,11 @@ if (file.exists(".Rprofile") && normalizePath(".") != normalizePath("~")) {
 """
 
 
-def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
+def recipe(
+    pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress, built: Mapping[str, Built]
+) -> Recipe:
     """Return the steps for a place."""
-    del selection, store, progress
+    del selection, store, progress, built
     title = f"R {pins.version}, {len(pins.packages)} packages"
     if place.kind == "host":
         note = f"R {pins.version} and its {len(pins.packages)} packages: they are those of the locked distribution"

@@ -20,6 +20,7 @@ from dsenv.model import Array, Model, Sha256Text, Text, describe
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dsenv.builds import Build, Built
     from dsenv.ecosystem import Adopted, Offer
     from dsenv.pins import Artifact, Need, Provided, Selection, Target
     from dsenv.steps import Place
@@ -138,6 +139,18 @@ def artifacts(pins: Pins, selection: Selection, place: Place) -> tuple[Artifact,
     """Return the files that a place needs beyond the system part's: none, when R comes from the distribution."""
     del pins, selection, place
     return ()
+
+
+def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
+    """Return what has to be built: nothing."""
+    del pins, selection, place
+    return ()
+
+
+def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pins:
+    """Return the pins as they are: nothing is built."""
+    del selection, built
+    return pins
 
 
 def identity(pins: Pins, selection: Selection) -> object:

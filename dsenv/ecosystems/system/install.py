@@ -35,8 +35,9 @@ from dsenv.tools import deb
 from dsenv.tree import WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from dsenv.builds import Built
     from dsenv.ecosystems.system.pins import Package, Pins, Root
     from dsenv.pins import Selection
     from dsenv.progress import Progress
@@ -80,8 +81,11 @@ quiet "2";
 """
 
 
-def recipe(pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
+def recipe(
+    pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress, built: Mapping[str, Built]
+) -> Recipe:
     """Return the steps for a place."""
+    del built
     locale = (
         SetEnv(name="LANG", value=pins.locale),
         SetEnv(name="LC_ALL", value=pins.locale),

@@ -25,6 +25,7 @@ from dsenv.pins import Artifact, Provided, Selection, Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dsenv.builds import Build, Built
     from dsenv.ecosystem import Adopted, Offer
     from dsenv.pins import Need
     from dsenv.steps import Place
@@ -250,6 +251,18 @@ def artifacts(pins: Pins, selection: Selection, place: Place) -> tuple[Artifact,
     if root is None or place.kind == "host":
         return ()
     return tuple(pins.artifact(package) for package in root.packages if place.kind == "image" or not package.base)
+
+
+def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
+    """Return what has to be built: nothing."""
+    del pins, selection, place
+    return ()
+
+
+def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pins:
+    """Return the pins as they are: nothing is built."""
+    del selection, built
+    return pins
 
 
 def identity(pins: Pins, selection: Selection) -> object:

@@ -1,0 +1,39 @@
+"""What has to be made from artifacts before it can be installed: a wheel from an sdist, an R package from its source.
+
+An ecosystem says what to build, as values; the workshop (``dsenv.outputs.workshop``) makes it, out of reach of the
+network, with the locked system packages and nothing else where the machine allows it. What was made is kept in the
+store by a key of all that it depends on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dsenv.steps import Input, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One thing to make, for a place of kind ``workshop``."""
+
+    name: str  # unique among its ecosystem's: "psutil"
+    title: str  # for a person: "psutil 7.0.0"
+    inputs: tuple[Input, ...]  # by name below Place.inputs
+    steps: tuple[Run, ...]  # run in <Place.prefix>/work; the result is the one file that they leave in <prefix>/out
+    after: tuple[str, ...] = ()  # builds of the same ecosystem; their results lie in <Place.inputs>/built/<name>/
+    record: bool = False  # whether `lock` makes it too, for this machine's target, and writes down what came out
+    sha256: str = ""  # what the lock says has come out
+    pure: bool = False  # whether the result cannot depend on compilers: another one is an error, not a warning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What came of a build."""
+
+    path: Path  # in the store
+    sha256: str
+    canonical: bool  # made of nothing but locked artifacts; else tools of this machine took part
