@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from dsenv.cli.session import Session
     from dsenv.operations.changes import Change
+    from dsenv.operations.lock import LockResult
 
 _SHOWN: Final = 30  # packages of a part that are named
 
@@ -43,6 +44,11 @@ def command(session: Session, *, upgrade: bool, packages: tuple[str, ...], refre
         refresh=refresh,
         locked=locked,
     )
+    return report(result)
+
+
+def report(result: LockResult) -> Report:
+    """Return what locking did, for a person and for a program."""
     lines = [f"lock {result.digest}"]
     if result.was_fresh:
         lines.append("the lock answers dsenv.toml: nothing to do")

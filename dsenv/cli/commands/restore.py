@@ -27,7 +27,11 @@ def command(session: Session, *, groups: tuple[str, ...], dry_run: bool) -> Repo
     store = session.store(spec)
     if dry_run:
         return _planned(plan(project, spec, store, session.terminal, groups=groups))
-    result = restore(project, spec, store, session.terminal, groups=groups)
+    return report(restore(project, spec, store, session.terminal, groups=groups))
+
+
+def report(result: RestoreResult) -> Report:
+    """Return what restoring did, for a person and for a program."""
     environment = result.environment
     return Report(
         lines=_lines(result),
