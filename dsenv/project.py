@@ -4,6 +4,7 @@ dsenv.toml  dsenv.lock  pylock.toml  renv.lock
 .dsenv/
 envs/<id>-<serial>/   whole environments, each built aside
 current               a link to the one in use
+activate.R            a link to what an R reads that something else has started; the environment in use has it
 image/                the context of the image, with its Dockerfile
 cache/<id>-<serial>/  what an environment's programs keep and can make again
 busy                  locked while an operation changes something here
@@ -61,10 +62,15 @@ class Project:
         return link.resolve() if link.exists() else None
 
     def make_current(self, environment: Path) -> None:
-        """Switch to another environment in one step."""
-        aside = self.home / f".current-{secrets.token_hex(4)}"
-        aside.symlink_to(environment.relative_to(self.home))
-        aside.replace(self.home / "current")
+        """Switch to another environment in one step; what other programs start from leads into the current one."""
+        self._link("current", environment.relative_to(self.home))
+        for path in sorted(environment.glob("entry/*")):
+            self._link(path.name, Path("current", "entry", path.name))
+
+    def _link(self, name: str, target: Path) -> None:
+        aside = self.home / f".{name}-{secrets.token_hex(4)}"
+        aside.symlink_to(target)
+        aside.replace(self.home / name)
 
     @contextlib.contextmanager
     def busy(self, progress: Progress) -> Iterator[None]:

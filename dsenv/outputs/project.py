@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _FILE: Final = "environment.json"
 _MANIFEST: Final = "manifest.json"
+_VARIABLES: Final = "variables.env"  # NAME=value, a line each, for what does not start by `dsenv run`
 _ROW: Final = ("kind", "mode", "content", "inode", "size", "mtime_ns", "ctime_ns")  # what it has of each path
 _FORMAT: Final = 1
 _SHORT: Final = 16  # hexadecimal digits of an environment id that name its directory
@@ -173,6 +174,8 @@ def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progr
         made_by=__version__,
         **facts,
     )
+    text = "".join(f"{name}={value}\n" for name, value in layout.applied(environment.variables, {}).items())
+    (prefix / _VARIABLES).write_text(text, "utf-8")
     _write_manifest(prefix)
     (prefix / _FILE).write_bytes(json.dumps({"format": _FORMAT, **asdict(environment)}, indent=1).encode() + b"\n")
     return environment
@@ -314,7 +317,7 @@ def _ignored(path: str) -> bool:
     directory, _, name = path.rpartition("/")
     if directory.rpartition("/")[2] == "__pycache__":
         return not _BYTECODE.fullmatch(name)
-    return path in {_FILE, _MANIFEST}
+    return path in {_FILE, _MANIFEST, _VARIABLES}
 
 
 def _write_manifest(prefix: Path) -> None:

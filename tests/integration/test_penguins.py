@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -105,6 +106,46 @@ def test_vanilla_r_sees_the_same_libraries(penguins: Dsenv, tmp_path: Path) -> N
     command = f"for how in --vanilla --no-environ; do Rscript $how -e '{script}'; done"
     completed = penguins("run", "--", "sh", "-c", command, HOME=str(tmp_path))
     assert completed.stdout == 2 * f"2 {penguins.current}/root/usr/lib/R/site-library none \n"
+
+
+def test_a_session_does_not_change_its_libraries(penguins: Dsenv, tmp_path: Path) -> None:
+    """Each verb that would says which command changes the lock; a library of one's own may be filled."""
+    script = f"""
+        attempt <- function(expression) cat(tryCatch(expression, error = conditionMessage), sep = "\\n")
+        attempt(install.packages(c("gt", "DT")))
+        attempt(utils::remove.packages("dplyr"))
+        attempt(update.packages(ask = FALSE))
+        attempt(install.packages("gt", lib = "{tmp_path}", repos = "file://{tmp_path}"))
+    """
+    words = penguins("run", "--", "Rscript", "-e", script, code=None).stdout
+    assert re.findall(r"^  (dsenv .*)$", words, re.MULTILINE) == [
+        "dsenv add r:gt r:DT",
+        "dsenv remove r:dplyr",
+        "dsenv lock --upgrade",
+    ]
+    assert "PACKAGES" in words.splitlines()[-1] or "cannot open" in words.splitlines()[-1]
+
+
+def test_an_r_that_something_else_started_finds_the_libraries(penguins: Dsenv, tmp_path: Path) -> None:
+    """As RStudio does: by the line in .Rprofile, which may be there twice; under another minor it adds none."""
+    line = 'if (file.exists(".dsenv/activate.R")) source(".dsenv/activate.R")\n'
+    (tmp_path / ".Rprofile").write_text(2 * line)
+    (tmp_path / ".dsenv").symlink_to(penguins.directory / ".dsenv")
+    script = 'cat(.libPaths()[1:2], Sys.getenv("RETICULATE_PYTHON"), sep = "\\n"); install.packages("gt")'
+    unset = [word for name in ("R_PROFILE", "R_PROFILE_USER", "R_LIBS", "RETICULATE_PYTHON") for word in ("-u", name)]
+    command = ("run", "--", "env", "-C", str(tmp_path), *unset, "Rscript", "-e", script)
+    completed = penguins(*command, code=1)
+    libraries = [f"{penguins.current}/root/usr/lib/R/{name}" for name in ("site-library", "library")]
+    assert completed.stdout.splitlines() == [*libraries, f"{penguins.current}/venv/bin/python"]
+    assert "dsenv add r:gt" in completed.stderr
+
+    other = (penguins.current / "entry" / "activate.R").read_text().replace('"4.2"', '"4.9"')
+    (tmp_path / ".dsenv").unlink()
+    (tmp_path / ".dsenv").mkdir()
+    (tmp_path / ".dsenv" / "activate.R").write_text(other)
+    completed = penguins(*command, code=None)
+    assert "its packages are not used" in completed.stderr
+    assert libraries[0] not in completed.stdout
 
 
 def test_dpkg_knows_the_environment_and_the_machine(penguins: Dsenv) -> None:

@@ -71,6 +71,7 @@ def recipe(
         PrependPath(name="PATH", directories=(f"{venv}/bin",)),
         SetEnv(name="VIRTUAL_ENV", value=venv),
         SetEnv(name="PYTHONNOUSERSITE", value="1"),
+        SetEnv(name="RETICULATE_PYTHON", value=f"{venv}/bin/python"),  # R's reticulate would make one of its own
         *(SetEnv(name=name, value=None) for name in ISOLATED),
     )
     if place.kind != "image":
