@@ -363,5 +363,14 @@ class Foundation(Ecosystem, Protocol):
     def check_ground(self, pins: Any, target: Target) -> GroundCheck:
         """Compare the base rows of the lock with what this machine has installed."""
 
+    def workshop(self, pins: Any, selection: Selection) -> object:
+        """Return what a workshop depends on: the rows that it is made of, and how; ``None`` where there are no rows."""
+
+    def bringing(self, pins: Any, target: Target, kind: str, name: str) -> str:
+        """Return the package to add for what a build looked for in vain, or nothing when none is known.
+
+        ``kind`` is ``header``, ``library``, ``program``, or ``package`` where the build itself names one.
+        """
+
     def supplier(self, pins: Any, target: Target, soname: str, store: Store) -> Supplier:
         """Return where a shared library comes from: from a locked package, or from one that would have to be."""

@@ -92,6 +92,10 @@ class ToolError(DsenvError):
     """A program that dsenv runs is missing or failed; ``cause`` carries its own words."""
 
 
+class BuildError(DsenvError):
+    """Something could not be built from source; ``cause`` has the lines that matter of each log."""
+
+
 class InterruptedByUserError(DsenvError):
     """The user pressed Ctrl-C."""
 

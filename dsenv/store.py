@@ -7,6 +7,8 @@ use; a damaged artifact is fetched anew, and said. Nothing outside this room kno
     partial/abcdef…         one that is still coming; resumed after a cut
     trees/KEY/files/        an unpacked archive, and its entries beside it, below a line with their sha256
     built/KEY/NAME          a file made from artifacts, such as a system layer
+    workshops/KEY/          a root to build in
+    logs/NAME.log           what the last build of a name said
     caches/NAME/            what a tool keeps for itself
 """
 
@@ -18,6 +20,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import os
 import secrets
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -207,6 +210,36 @@ class Store:
                 build(aside / filename)
         return home / filename
 
+    def made(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
+        """Return a directory made from artifacts, making it once.
+
+        Args:
+            kind: What is made: ``workshops``, ``built``.
+            key: A digest of all that it depends on.
+            make: Fills the empty directory that it is given, and may find that another process was faster.
+
+        """
+        home = self.root / kind / key
+        if not home.exists():
+            with self._making(home) as aside:
+                make(aside)
+        return home
+
+    @contextlib.contextmanager
+    def claimed(self, name: str) -> Iterator[Path]:
+        """Yield an empty directory of this name that is gone afterwards; other processes wait for the same name."""
+        home = self.root / "scratch" / name
+        home.parent.mkdir(parents=True, exist_ok=True)
+        lock = home.with_name(f"{name}.lock")
+        with _locked(lock):
+            trees.remove(home)  # of a process that was killed
+            home.mkdir(mode=0o700)
+            try:
+                yield home
+            finally:
+                trees.remove(home)
+                lock.unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
         """Yield an empty directory beside the store's files that is gone afterwards."""
@@ -265,6 +298,18 @@ class Store:
                 raise
             self.path(artifact).parent.mkdir(parents=True, exist_ok=True)
             partial.replace(self.path(artifact)).chmod(0o444)  # in this order: what is partial must stay writable
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock that a file stands for, which whoever held it deletes at the end."""
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                    yield
+                    return
 
 
 def _write_entries(path: Path, tree: Tree) -> None:

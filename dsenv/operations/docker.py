@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
 from dsenv.errors import WrongUseError, writing
+from dsenv.operations import build as building
 from dsenv.operations import libraries
 from dsenv.operations.selection import select
 from dsenv.outputs import image
@@ -72,9 +73,10 @@ def docker(
                 f"the engine builds for linux-{engine.architecture}, not for {target}",
                 hint="Write the context with --no-build, and build it where the engine is of that kind.",
             )
+        made = building.perform(selected, image.PLACE, store, progress)
         store.fetch(selected.artifacts(image.PLACE), progress)
         libraries.warn(selected, store, progress)
-        recipes = selected.recipes(image.PLACE, store, progress)
+        recipes = selected.recipes(image.PLACE, store, progress, made)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
         wanted = about(project, spec, replace(selected, locks=held), recipes)
         progress.update("writing the context")

@@ -10,7 +10,7 @@ from dsenv import locks
 from dsenv.ecosystem import Request, Upgrade
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 from dsenv.errors import DownloadError, ResolutionError, StaleLockError, WrongUseError
-from dsenv.operations import changes
+from dsenv.operations import build, changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +89,8 @@ def lock(
             upgrades=_upgrades(previous, packages, everything=upgrade),
             forced=forced,
         )
-        found = _carry_over(work.resolve(), previous)
+        groups = sorted({group for part in spec.parts.values() for group in getattr(part, "groups", ())})
+        found = _carry_over(build.record(work.resolve(), groups, store, progress), previous)
         kept = {other.filename: locks.set_aside(project.directory, other.filename) for other in adopted.values()}
         changed, foreign = locks.write(project.directory, found)
     return LockResult(

@@ -10,7 +10,7 @@ from dsenv import __version__, locks, tree
 from dsenv.ecosystem import GroundCheck
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DriftError, writing
-from dsenv.operations import libraries
+from dsenv.operations import build, libraries
 from dsenv.operations.selection import Selected, host_target, select
 from dsenv.outputs import project as output
 from dsenv.progress import Silent
@@ -39,6 +39,7 @@ class RestorePlan:
     ground: GroundCheck
     standing: Environment | None  # the environment that is there already, and whole
     missing: tuple[Artifact, ...]  # what has to be downloaded
+    builds: tuple[str, ...]  # what has to be built from source, for a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,16 @@ def plan(project: Project, spec: Spec, store: Store, progress: Progress, *, grou
     mode: output.Mode = "host" if misfit else "project"
     standing = _standing(project, selected, mode, progress)
     place = output.next_place(project, selected.id, mode)
+    workshop = None if standing else build.workshop(selected, place, store, progress)
+    missing = () if standing else store.missing(selected.artifacts(place))
     return RestorePlan(
         selected=selected,
         mode=mode,
         misfit=misfit,
         ground=GroundCheck() if misfit else FOUNDATION.check_ground(selected.ground, selected.selection.target),
         standing=standing,
-        missing=() if standing else tuple(store.missing(selected.artifacts(place))),
+        missing=(*missing, *(workshop.missing() if workshop else ())),
+        builds=tuple(order.build.title for order in workshop.lacking) if workshop else (),
     )
 
 
@@ -137,10 +141,11 @@ def _whole(path: Path, selected: Selected, mode: output.Mode, progress: Progress
 def _build(project: Project, selected: Selected, mode: output.Mode, store: Store, progress: Progress) -> Environment:
     _sweep(project, keep=_KEPT)
     place = output.next_place(project, selected.id, mode)
+    built = build.perform(selected, place, store, progress)
     store.fetch(selected.artifacts(place), progress)
     if mode == "project":
         libraries.warn(selected, store, progress)
-    recipes = selected.recipes(place, store, progress)
+    recipes = selected.recipes(place, store, progress, built)
     path = Path(place.prefix)
     try:
         with writing(path):

@@ -12,14 +12,18 @@ from dsenv.errors import WrongUseError
 from dsenv.pins import Selection, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from dsenv.builds import Built
     from dsenv.ecosystem import Ecosystem
     from dsenv.locks import Locks
     from dsenv.pins import Artifact
     from dsenv.progress import Progress
     from dsenv.steps import Place, Recipe
     from dsenv.store import Store
+
+    Results = Mapping[str, Mapping[str, Built]]
+    """What came of all builds: by ecosystem, by name."""
 
 _OS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 
@@ -51,9 +55,12 @@ class Selected:
         """Return all files that a place needs."""
         return [item for ecosystem, pins in self.parts() for item in ecosystem.artifacts(pins, self.selection, place)]
 
-    def recipes(self, place: Place, store: Store, progress: Progress) -> list[Recipe]:
+    def recipes(self, place: Place, store: Store, progress: Progress, built: Results) -> list[Recipe]:
         """Return all steps for a place; its artifacts are in the store."""
-        return [ecosystem.recipe(pins, self.selection, place, store, progress, {}) for ecosystem, pins in self.parts()]
+        return [
+            ecosystem.recipe(pins, self.selection, place, store, progress, built.get(ecosystem.name, {}))
+            for ecosystem, pins in self.parts()
+        ]
 
 
 def select(locks: Locks, target: Target, groups: Sequence[str] = ()) -> Selected:

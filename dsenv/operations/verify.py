@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
 from dsenv.errors import DriftError
+from dsenv.operations import build
 from dsenv.operations.docker import about
 from dsenv.operations.selection import Selected, select
 from dsenv.outputs import image
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dsenv.ecosystem import Expectation
+    from dsenv.operations.selection import Results
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.spec import Spec
@@ -61,9 +63,10 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> Ve
     place = output.place_of(project, environment)
     _fetch_missing(selected, place, store, progress)
     progress.update("reading the locked artifacts")
-    recipes = selected.recipes(place, store, progress)
+    built = build.perform(selected, place, store, progress)
+    recipes = selected.recipes(place, store, progress, built)
     steps = output.expected(recipes, place, store, progress)
-    parts = _expectations(selected, place, store)
+    parts = _expectations(selected, place, store, built)
     progress.update("reading the environment")
     observed = output.observed(environment)
     recorded = output.recorded(environment)
@@ -98,7 +101,8 @@ def verify_image(
         if found is None:
             raise DriftError(f"the engine has no image {tag}", hint="Run `dsenv docker`.")
         _fetch_missing(selected, image.PLACE, store, progress)
-        recipes = selected.recipes(image.PLACE, store, progress)
+        built = build.perform(selected, image.PLACE, store, progress)
+        recipes = selected.recipes(image.PLACE, store, progress, built)
         wanted = about(project, spec, selected, recipes)
         settings = image.settings(recipes, wanted)
         differences = _settings(engine, found, settings, recipes)
@@ -107,7 +111,7 @@ def verify_image(
             observed = image.read_tree(stream)
     progress.update("reading the locked artifacts")
     texts = image.expected(recipes, wanted)
-    parts = _expectations(selected, image.PLACE, store)
+    parts = _expectations(selected, image.PLACE, store, built)
     expected = {**texts, **{path: entry for part in parts.values() for path, entry in part.tree.items()}}
     generated = _generated(parts)
     others = (
@@ -152,9 +156,9 @@ def _generated(parts: Mapping[str, Expectation]) -> dict[str, str]:
     return {path: reason for part in parts.values() for path, reason in part.generated.items()}
 
 
-def _expectations(selected: Selected, place: Place, store: Store) -> dict[str, Expectation]:
+def _expectations(selected: Selected, place: Place, store: Store, built: Results) -> dict[str, Expectation]:
     return {
-        ecosystem.name: ecosystem.expectation(pins, selected.selection, place, store, {})
+        ecosystem.name: ecosystem.expectation(pins, selected.selection, place, store, built.get(ecosystem.name, {}))
         for ecosystem, pins in selected.parts()
     }
 

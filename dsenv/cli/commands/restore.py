@@ -56,6 +56,7 @@ def _planned(wanted: RestorePlan) -> Report:
         lines.append("  is there and unchanged: nothing to do")
     else:
         lines.append(f"  {len(wanted.missing)} files to download, {size / 1e6:.1f} MB")
+        lines.extend(f"  {title} is built from source" for title in wanted.builds)
         lines.append("  then a new environment is built in .dsenv/envs and made the current one")
     return Report(
         lines=lines,
@@ -66,6 +67,7 @@ def _planned(wanted: RestorePlan) -> Report:
             "unchanged": wanted.standing is not None,
             "download": [artifact.filename for artifact in wanted.missing],
             "size": size,
+            "build": list(wanted.builds),
         },
     )
 

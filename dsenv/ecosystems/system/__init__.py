@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dsenv.ecosystems.system.building import workshop
+    from dsenv.ecosystems.system.development import bringing
     from dsenv.ecosystems.system.install import recipe
     from dsenv.ecosystems.system.offer import offers, survey
     from dsenv.ecosystems.system.pins import (
@@ -39,6 +41,7 @@ __all__ = [
     "adopt",
     "answers",
     "artifacts",
+    "bringing",
     "builds",
     "canonical",
     "check",
@@ -68,10 +71,13 @@ __all__ = [
     "title",
     "unsupported",
     "versions",
+    "workshop",
     "write",
 ]
 
 DOORS = {
+    "building": ("workshop",),
+    "development": ("bringing",),
     "install": ("recipe",),
     "offer": ("offers", "survey"),
     "pins": (

@@ -38,15 +38,24 @@ class Alternative:
     priority: int
     link: str  # "/usr/lib/x86_64-linux-gnu/libblas.so.3"
     path: str  # "/usr/lib/x86_64-linux-gnu/blas/libblas.so.3"
+    slaves: tuple[tuple[str, str], ...] = ()  # other links, and the files that they lead to while this one is chosen
 
 
 def parse(script: str) -> list[Alternative]:
     """Return the alternatives that a maintainer script registers in words whose values the script itself says."""
     found = []
-    for link, _, path, priority in _calls(script):
+    for link, _, path, priority, *rest in _calls(script):
         if not _UNKNOWN.search(link + path) and _PRIORITY.fullmatch(priority):
-            found.append(Alternative(int(priority), link, path))
+            found.append(Alternative(int(priority), link, path, tuple(_slaves(rest))))
     return found
+
+
+def _slaves(words: list[str]) -> Iterator[tuple[str, str]]:
+    for at, word in enumerate(words):
+        if word == "--slave" and len(words) > at + 3:
+            link, path = words[at + 1], words[at + 3]
+            if not _UNKNOWN.search(link + path):
+                yield link, path
 
 
 def links(script: str) -> set[str]:
@@ -57,6 +66,16 @@ def links(script: str) -> set[str]:
 def winners(choices: Iterable[Alternative]) -> dict[str, str]:
     """Return the file that each shared name leads to: the one of the highest priority."""
     return {choice.link: choice.path for choice in sorted(choices)}
+
+
+def whole(choices: Iterable[Alternative], locked: Mapping[str, str]) -> dict[str, str]:
+    """Return the file that each link leads to, slaves among them: of the choices the locked one, else the highest."""
+    chosen: dict[str, Alternative] = {}
+    for choice in sorted(choices):
+        if choice.path == locked.get(choice.link, choice.path):
+            chosen[choice.link] = choice
+    slaves = {link: path for choice in chosen.values() for link, path in choice.slaves}
+    return {**slaves, **winners(chosen.values()), **locked}
 
 
 def providers(stanzas: Mapping[str, Stanza]) -> dict[str, set[str]]:
@@ -76,7 +95,7 @@ def select(pins: Pins, providers: Mapping[str, Mapping[str, set[str]]], store: S
     """
     roots = {}
     for target, root in pins.roots.items():
-        artifacts = {row.name: pins.artifact(row) for row in root.packages if row.name in providers[target]}
+        artifacts = {row.name: pins.artifact(row) for row in root.installed if row.name in providers[target]}
         store.fetch(artifacts.values(), progress)
         choices = []
         for name, artifact in artifacts.items():
@@ -99,7 +118,7 @@ def check(package: str, shared: Iterable[str], registered: Iterable[Alternative]
 
 
 def _calls(script: str) -> Iterator[list[str]]:
-    """Yield the link, name, path and priority of each ``update-alternatives --install``.
+    """Yield the link, name, path and priority of each ``update-alternatives --install``, and the words after them.
 
     The script's own assignments are filled in where they are literal and say one thing; what is left has its ``$``.
     """
@@ -115,8 +134,8 @@ def _calls(script: str) -> Iterator[list[str]]:
                 values[assigned[1]] = value if is_plain else None
             elif command[0] == "update-alternatives" and "--install" in command:
                 at = command.index("--install")
-                words = [_filled(word, values) for word in command[at + 1 : at + 5]]
-                if len(words) == 4:  # noqa: PLR2004
+                words = [_filled(word, values) for word in command[at + 1 :]]
+                if len(words) >= 4:  # noqa: PLR2004
                     yield words
 
 

@@ -43,10 +43,10 @@ def layer(pins: Pins, root: Root, target: Target, epoch: int, store: Store, prog
     """
     program = process.require("mmdebstrap", hint=_HINT)
     version = process.run([program, "--version"]).stdout.strip()
-    key = digest([[row.name, row.version, row.sha256] for row in root.packages] + [[str(epoch), version]])
+    key = digest([[row.name, row.version, row.sha256] for row in root.installed] + [[str(epoch), version]])
 
     def build(path: Path) -> None:
-        progress.say(f"installing {len(root.packages)} packages into a new root file system ({version})")
+        progress.say(f"installing {len(root.installed)} packages into a new root file system ({version})")
         _bootstrap(program, pins, root, target, epoch, store, path, progress)
         path.with_name("sha256").write_text(tree.file_sha256(path), "utf-8")
 
@@ -62,7 +62,7 @@ def layer(pins: Pins, root: Root, target: Target, epoch: int, store: Store, prog
 def packages_index(pins: Pins, root: Root, store: Store, pool: str) -> str:
     """Return the Packages file of an apt archive that holds the rows' .debs below ``pool``."""
     stanzas = []
-    for row in root.packages:
+    for row in root.installed:
         control = deb.control_text(store.path(pins.artifact(row)))
         kept = re.sub(rf"^(?:{'|'.join(_DROPPED)}):.*\n", "", control, flags=re.MULTILINE)
         stanzas.append(f"{kept}Filename: {pool}{deb_name(row)}\nSize: {row.size}\nSHA256: {row.sha256}\n")
@@ -77,7 +77,7 @@ def _bootstrap(
     with tempfile.TemporaryDirectory(prefix="dsenv-pool-", dir="/tmp") as directory:
         pool = Path(directory)
         pool.chmod(0o755)
-        for row in root.packages:
+        for row in root.installed:
             shutil.copyfile(store.path(pins.artifact(row)), pool / deb_name(row))
             (pool / deb_name(row)).chmod(0o644)
         (pool / "Packages").write_text(packages_index(pins, root, store, ""), "utf-8")
@@ -89,7 +89,7 @@ def _bootstrap(
             "--format=tar",
             f"--architectures={target.architecture}",
             "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-            "--include=" + ",".join(f"{row.name}={row.version}" for row in root.packages),
+            "--include=" + ",".join(f"{row.name}={row.version}" for row in root.installed),
             '--aptopt=APT::Install-Recommends "false"',
             # It names the pool, whose place is another one each time and gone afterwards.
             '--customize-hook=rm "$1/etc/apt/sources.list"',

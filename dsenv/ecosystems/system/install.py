@@ -14,7 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from dsenv.ecosystems.system import alternatives, bootstrap, probe
+from dsenv.ecosystems.system import alternatives, bootstrap, building, probe
 from dsenv.ecosystems.system.pins import Layer, deb_name
 from dsenv.ecosystems.system.spec import parse_base
 from dsenv.errors import IntegrityError
@@ -99,6 +99,8 @@ def recipe(
         made = _image(pins, root, selection, place, store, progress)
     elif place.kind == "project":
         made = _project(pins, root, place, store)
+    elif place.kind == "workshop":
+        return building.recipe(pins, root, place, store)
     else:
         notes = probe.capabilities(pins, root, store)
         made = Recipe(name="system", title="no system packages", notes=notes)
@@ -106,7 +108,7 @@ def recipe(
 
 
 def _project(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
-    packages = [package for package in root.packages if not package.base]
+    packages = [package for package in root.installed if not package.base]
     steps: list[Step] = [
         Unpack(artifact=pins.artifact(package), owner=f"{package.name} {package.version}") for package in packages
     ]
@@ -124,7 +126,7 @@ def _project(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
             ),
         )
     )
-    steps.extend(_search({package.name for package in root.packages}, place))
+    steps.extend(_search({package.name for package in root.installed}, place))
     steps.append(Write(path=f"{place.root}/var/lib/dpkg/status", text=_status(packages)))
     lacking = [row for row in _search_table()["lacks"] if row["package"] in {package.name for package in packages}]
     notes = (*(f"{row['package']}: {row['reason']}" for row in lacking), *_unmade(pins, root, packages, store))
@@ -163,7 +165,7 @@ def _search(names: set[str], place: Place) -> Iterable[Step]:
 
 def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
     image = parse_base(pins.base).image
-    debs = [store.path(pins.artifact(package)) for package in root.packages]
+    debs = [store.path(pins.artifact(package)) for package in root.installed]
     epoch = max(deb.built_at(path) for path in debs)
     checks = (
         Input(name="check.sh", source=_CHECK),
@@ -171,7 +173,7 @@ def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: St
         Input(name="alternatives.txt", source="".join(f"{a} {b}\n" for a, b in sorted(root.alternatives.items()))),
     )
     check = Run(argv=("sh", f"{place.inputs}/check.sh"))
-    title = _title(root, root.packages)
+    title = _title(root, root.installed)
     if not image:
         layer, found = bootstrap.layer(pins, root, selection.target, epoch, store, progress)
         learned = _learned(pins, root, selection, found, progress)
@@ -183,12 +185,12 @@ def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: St
             epoch=epoch,
             learned=learned,
         )
-    pool = tuple(Input(name=f"pool/{deb_name(package)}", source=pins.artifact(package)) for package in root.packages)
+    pool = tuple(Input(name=f"pool/{deb_name(package)}", source=pins.artifact(package)) for package in root.installed)
     texts = (
         Input(name="Packages", source=bootstrap.packages_index(pins, root, store, "pool/")),
         Input(name="apt.conf", source=_APT_CONF.replace("@inputs@", place.inputs).replace("@work@", _WORK)),
         Input(name="sources.list", source=f"deb [trusted=yes] copy:{place.inputs} ./\n"),
-        Input(name="pins.txt", source="".join(f"{row.name}={row.version}\n" for row in root.packages)),
+        Input(name="pins.txt", source="".join(f"{row.name}={row.version}\n" for row in root.installed)),
     )
     env = (("APT_CONFIG", f"{place.inputs}/apt.conf"), ("DEBIAN_FRONTEND", "noninteractive"), ("LC_ALL", "C.UTF-8"))
     return Recipe(
@@ -227,7 +229,7 @@ def _learned(pins: Pins, root: Root, selection: Selection, found: Layer, progres
 
 
 def _package_list(root: Root) -> str:
-    rows = [f"{row.name} {row.version} {row.architecture} installed" for row in root.packages]
+    rows = [f"{row.name} {row.version} {row.architecture} installed" for row in root.installed]
     return "".join(f"{row}\n" for row in sorted(rows))
 
 

@@ -112,7 +112,8 @@ def check_names(needs: Sequence[Need], offer: Survey) -> None:
     if unknown:
         lines = []
         for need in unknown:
-            asker = "[system] packages" if need.why == "requested" else need.why
+            table = "[system] build" if need.build else "[system] packages"
+            asker = table if need.why == "requested" else need.why
             line = f"{need.name} (asked for by {asker})"
             if providers := offer.root.providers(need.name):
                 line += f": provided by {', '.join(providers)}"

@@ -66,6 +66,7 @@ class Package(Model):
     filename: PoolPath  # "pool/main/z/zlib/zlib1g_1.2.13.dfsg-1_amd64.deb", below an archive's address
     origin: Text  # the suite that lists it: "bookworm-security"
     base: bool = False
+    build: bool = False  # only building takes it: it comes into no environment
     why: Array[Text]  # ("requested",), ("r:curl",), ("dependency",)
     dependencies: Array[PackageName] = ()  # names of other rows
 
@@ -93,6 +94,11 @@ class Root(Model):
     packages: Array[Package]  # sorted by name
     alternatives: dict[RootPath, RootPath] = Field(default={})  # a shared name's path -> the selected file
     layer: Layer | None = None
+
+    @property
+    def installed(self) -> tuple[Package, ...]:
+        """The rows that come into an environment: all but those that only building takes."""
+        return tuple(package for package in self.packages if not package.build)
 
 
 class IndexFile(Model):
@@ -196,11 +202,17 @@ def versions(pins: Pins) -> Mapping[str, str]:
 
 def answers(pins: Pins, needs: Sequence[Need]) -> bool:
     """Say whether the rows were solved for exactly these needs, on every target."""
-    asked = {(need.name, need.why) for need in needs}
-    return all(
-        asked == {(row.name, why) for row in root.packages for why in row.why if why not in OWN_REASONS}
-        for root in pins.roots.values()
-    )
+    asked = {(need.name, need.why) for need in needs if not need.build}
+    building = {(need.name, need.why) for need in needs if need.build}
+    return all(_answers(root, asked, building) for root in pins.roots.values())
+
+
+def _answers(root: Root, asked: set[tuple[str, str]], building: set[tuple[str, str]]) -> bool:
+    found: dict[bool, set[tuple[str, str]]] = {False: set(), True: set()}
+    for row in root.packages:
+        found[row.build].update((row.name, why) for why in row.why if why not in OWN_REASONS)
+    there = {row.name for row in root.installed}
+    return found[False] == asked and found[True] == {pair for pair in building if pair[0] not in there}
 
 
 def owns(filename: str, text: str) -> bool:
@@ -226,7 +238,12 @@ def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:
 
 def canonical(pins: Pins) -> object:
     """Return what the lock digest covers: all but the provenance, and the layer, which follows from the rows."""
-    return pins.model_dump(mode="json", exclude={"provenance": True, "roots": {"__all__": {"layer"}}})
+    table = pins.model_dump(mode="json", exclude={"provenance": True, "roots": {"__all__": {"layer"}}})
+    for root in table["roots"].values():
+        for row in root["packages"]:
+            if not row["build"]:
+                del row["build"]  # so that a lock without such rows has the digest that it always had
+    return table
 
 
 def provided(pins: Pins) -> Mapping[Target, Mapping[str, Provided]]:
@@ -239,7 +256,7 @@ def provided(pins: Pins) -> Mapping[Target, Mapping[str, Provided]]:
                 artifact=pins.artifact(package),
                 dependencies=package.dependencies,
             )
-            for package in root.packages
+            for package in root.installed
         }
         for target, root in pins.roots.items()
     }
@@ -250,7 +267,8 @@ def artifacts(pins: Pins, selection: Selection, place: Place) -> tuple[Artifact,
     root = pins.root(selection.target)
     if root is None or place.kind == "host":
         return ()
-    return tuple(pins.artifact(package) for package in root.packages if place.kind == "image" or not package.base)
+    rows = root.packages if place.kind == "workshop" else root.installed
+    return tuple(pins.artifact(package) for package in rows if place.kind != "project" or not package.base)
 
 
 def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
@@ -268,7 +286,7 @@ def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pi
 def identity(pins: Pins, selection: Selection) -> object:
     """Return what the environment id covers."""
     root = pins.root(selection.target)
-    rows = [[package.name, package.version, package.sha256] for package in root.packages] if root else []
+    rows = [[package.name, package.version, package.sha256] for package in root.installed] if root else []
     return {
         "base": pins.base,
         "locale": pins.locale,

@@ -77,7 +77,7 @@ def check_ground(pins: Pins, target: Target) -> GroundCheck:
 
 def capabilities(pins: Pins, root: Root, store: Store) -> tuple[str, ...]:
     """Return a note for each requested package whose programs this machine lacks, and one for all the others."""
-    wanted = [package for package in root.packages if "requested" in package.why]
+    wanted = [package for package in root.installed if "requested" in package.why]
     if not wanted:
         return ()
     if not process.find("dpkg-deb"):
@@ -103,7 +103,7 @@ def expectation(
         return Expectation()
     tree: Tree = {}
     with ThreadPoolExecutor(WORKERS) as pool:
-        for entries in pool.map(lambda row: deb.entries(store.read_checked(pins.artifact(row))), root.packages):
+        for entries in pool.map(lambda row: deb.entries(store.read_checked(pins.artifact(row))), root.installed):
             tree.update(entries)
     table = tomllib.loads(resources.files(__package__).joinpath("exceptions.toml").read_text("utf-8"))
     reasons = {row["path"]: row["reason"] for row in table["file"]}

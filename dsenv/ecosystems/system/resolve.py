@@ -7,7 +7,7 @@ indexes that list them are kept as artifacts, since archives overwrite them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dsenv.ecosystem import Request, Resolution
@@ -20,7 +20,7 @@ from dsenv.formats import deb822
 from dsenv.pins import Artifact, Need, Target, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dsenv.ecosystem import Offer
     from dsenv.progress import Progress
@@ -33,12 +33,14 @@ class Solution:
 
     stanzas: Mapping[str, deb822.Stanza]  # every package of the root, by name
     base: frozenset[str]  # names
+    building: Mapping[str, deb822.Stanza] = field(default_factory=dict)  # packages that only building takes, by name
 
 
 def needs(spec: Spec, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     """Return what a person asked for."""
     del offers
-    return tuple(parse_request(text) for text in spec.packages)
+    building = (replace(parse_request(text), build=True) for text in spec.build)
+    return (*(parse_request(text) for text in spec.packages), *building)
 
 
 def resolve(request: Request) -> Resolution:
@@ -51,7 +53,9 @@ def resolve(request: Request) -> Resolution:
         assert isinstance(offer, Survey)  # noqa: S101 - the foundation gets back what its own survey returned
         with offer.ready() as root:
             check_names(request.needs, offer)
-            solution = _solve_keeping(request, offer, _locked(request, target))
+            locked = _locked(request, target)
+            solution = _for_building(request, offer, _solve_keeping(request, offer, locked), locked)
+            _name_lost(locked, solution, offer, request.progress)
             rows = _rows(solution, request.needs, offer)
             version = root.version()
             archives.extend(_keep_indexes(offer, target, rows, request.store, request.progress))
@@ -92,13 +96,71 @@ def _solve_keeping(request: Request, offer: Survey, locked: Mapping[str, Sequenc
         offer.root.prefer("")
         solved = _solve(request, offer)
         request.progress.warn("the locked system packages could not all be kept: they were solved anew")
-    _name_lost(locked, solved, offer, request.progress)
     return solved
+
+
+def _for_building(request: Request, offer: Survey, solved: Solution, locked: Mapping[str, Sequence[str]]) -> Solution:
+    """Add the packages that only building takes; those of the environment stay exactly as they are.
+
+    Raises:
+        ResolutionError: They do not go together.
+
+    """
+    asked = _requests(need for need in request.needs if need.build)
+    if not asked:
+        return solved
+    fixed = {name: stanza["Version"] for name, stanza in solved.stanzas.items()}
+    words = [*(f"{name}={version}" for name, version in fixed.items()), *(name for name in asked if name not in fixed)]
+    # A library's headers are those of its own version, which need not be the newest that is on offer.
+    families: dict[str, set[str]] = {}
+    for stanza in solved.stanzas.values():
+        families.setdefault(f"src:{relations.source(stanza)[0]}", set()).add(stanza["Version"])
+    own = {name: sorted(versions) for name, versions in families.items()}
+    kept = {name: versions for name, versions in locked.items() if name not in fixed}
+    found = _solve_beside(offer.root, words, own, kept)
+    moved = [
+        f"{name} {fixed[name]}: {found[name]}" for name in sorted(fixed) if found.get(name, fixed[name]) != fixed[name]
+    ]
+    if moved:
+        raise ResolutionError(
+            "what building takes would move packages of the environment",
+            cause="\n".join(moved),
+            hint="Ask for the same version in [system] packages and build.",
+        )
+    extra = {name: version for name, version in found.items() if name not in fixed}
+    return replace(solved, building=_stanzas(offer.root, extra))
+
+
+def _solve_beside(
+    root: apt.AptRoot, words: Sequence[str], own: Mapping[str, Sequence[str]], kept: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Solve with the locked versions preferred; where that has no solution, without."""
+    root.prefer(apt.preferences({**own, **kept}))
+    try:
+        return root.solve(words)
+    except ResolutionError as error:
+        if kept:
+            return _solve_beside(root, words, own, {})
+        raise ResolutionError(
+            "what building takes does not go with the packages of the environment",
+            cause=error.cause,
+            hint="Change [system] build, or let the environment's packages move: dsenv lock --upgrade.",
+        ) from error
+
+
+def _requests(needs: Iterable[Need]) -> list[str]:
+    """Return what apt is asked for; of a package that is asked for in a version only that."""
+    wanted = list(needs)
+    bounded = {need.name for need in wanted if need.version}
+    return sorted(
+        {f"{need.name}={need.version}" for need in wanted if need.version}
+        | {need.name for need in wanted if need.name not in bounded}
+    )
 
 
 def _name_lost(locked: Mapping[str, Sequence[str]], solved: Solution, offer: Survey, progress: Progress) -> None:
     """Name the locked packages that moved because no archive lists their version any more."""
-    found = {name: stanza["Version"] for name, stanza in solved.stanzas.items()}
+    found = {name: stanza["Version"] for name, stanza in {**solved.stanzas, **solved.building}.items()}
     moved = sorted(name for name in locked.keys() & found.keys() if found[name] not in locked[name])
     listed = offer.root.suites(moved)
     lost = [
@@ -113,11 +175,7 @@ def _name_lost(locked: Mapping[str, Sequence[str]], solved: Solution, offer: Sur
 
 def _solve(request: Request, offer: Survey) -> Solution:
     root, ground = offer.root, offer.ground
-    bounded = {need.name for need in request.needs if need.version}
-    asked = sorted(
-        {f"{need.name}={need.version}" for need in request.needs if need.version}
-        | {need.name for need in request.needs if need.name not in bounded}
-    )
+    asked = _requests(need for need in request.needs if not need.build)
     if not ground.status:
         essential = list(ground.distribution.essential)
         base = frozenset(root.solve(essential))
@@ -164,18 +222,20 @@ def _stanzas(root: apt.AptRoot, versions: Mapping[str, str]) -> dict[str, deb822
 
 
 def _rows(solution: Solution, needs: Sequence[Need], offer: Survey) -> list[system_pins.Package]:
-    why: dict[str, set[str]] = {}
+    why: dict[tuple[str, bool], set[str]] = {}
     for need in needs:
-        why.setdefault(need.name, set()).add(need.why)
+        why.setdefault((need.name, need.build), set()).add(need.why)
+    whole = {**solution.stanzas, **solution.building}
     ranks = [suite.format(offer.ground.codename) for suite in offer.ground.distribution.suites]
-    suites = offer.root.suites(sorted(solution.stanzas))
+    suites = offer.root.suites(sorted(whole))
     codenames = {index.suite: index.codename for index in offer.root.indexes()}  # a source may name it by an alias
-    graph = relations.graph(solution.stanzas)
+    graph = relations.graph(whole) | relations.graph(solution.stanzas)  # the environment's rows know of no others
     rows = []
-    for name, stanza in sorted(solution.stanzas.items()):
+    for name, stanza in sorted(whole.items()):
+        build = name in solution.building
         source, source_version = relations.source(stanza)
         listed = [codenames[suite] for suite in suites[name, stanza["Version"]]]
-        reasons = sorted(why.get(name, ())) or (["base" if name in solution.base else "dependency"])
+        reasons = sorted(why.get((name, build), ())) or (["base" if name in solution.base else "dependency"])
         rows.append(
             system_pins.Package(
                 name=name,
@@ -188,6 +248,7 @@ def _rows(solution: Solution, needs: Sequence[Need], offer: Survey) -> list[syst
                 filename=stanza["Filename"],
                 origin=min(listed, key=ranks.index),
                 base=name in solution.base,
+                build=build,
                 why=tuple(reasons),
                 dependencies=tuple(graph[name]),
             )

@@ -70,7 +70,7 @@ def supplier(pins: Pins, target: Target, soname: str, store: Store) -> Supplier:
     """
     names = package_names(soname)
     root = pins.root(target)
-    rows = {package.name: package for package in root.packages} if root else {}
+    rows = {package.name: package for package in root.installed} if root else {}
     row = next((rows[name] for name in names if name in rows), None)
     if row is None and root:
         row = _holding(pins, root, soname, store)
@@ -80,7 +80,7 @@ def supplier(pins: Pins, target: Target, soname: str, store: Store) -> Supplier:
 
 
 def _holding(pins: Pins, root: Root, soname: str, store: Store) -> Package | None:
-    for row in root.packages:
+    for row in root.installed:
         artifact = pins.artifact(row)
         if row.name.startswith("lib") and not store.missing([artifact]):
             tree, _ = store.unpacked(artifact, deb.unpack, deb.UNPACKED)

@@ -63,6 +63,11 @@ class Spec(Model):
     packages: Annotated[Array[DebRequest], AfterValidator(_check_bounds)] = Field(
         default=(), description="Names of packages, each with an optional `=version` or `=version.*`."
     )
+    build: Annotated[Array[DebRequest], AfterValidator(_check_bounds)] = Field(
+        default=(),
+        description="What only building from source takes, such as headers; written as `packages` are. "
+        "It comes into no environment.",
+    )
     repositories: Array[Repository] = Field(default=(), description="Third-party apt archives, each with its key.")
 
 
@@ -108,14 +113,17 @@ def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | in
     faults: list[tuple[tuple[str | int, ...], str]] = []
     if spec.repositories:
         faults.append((("repositories",), "third-party apt archives are not supported yet"))
-    if spec.packages and not any(target.os == "linux" for target in platform.targets):
-        faults.append((("packages",), "no target of this project has apt packages"))
+    if (spec.packages or spec.build) and not any(target.os == "linux" for target in platform.targets):
+        key = "packages" if spec.packages else "build"
+        faults.append(((key,), "no target of this project has apt packages"))
     return faults
 
 
 def inputs(spec: Spec, platform: Platform) -> Table:
     """Return what decides the resolution, beside the other ecosystems' needs."""
+    building = {"build": sorted(spec.build)} if spec.build else {}
     return {
+        **building,
         "base": platform.base,
         "locale": platform.locale,
         "packages": sorted(spec.packages),

@@ -1,0 +1,247 @@
+"""The builds that have to be made, while they are made: as many at once as there are CPUs, the longest way first.
+
+A failure stops only what needs what failed; all are told at the end, with the lines of their logs that matter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from dsenv.builds import Built
+from dsenv.errors import BuildError, DsenvError
+from dsenv.outputs import bench as benches
+from dsenv.outputs import build_log
+from dsenv.outputs.schedule import Schedule, share
+from dsenv.pins import Artifact, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dsenv.builds import Build
+    from dsenv.outputs.bench import Bench
+    from dsenv.outputs.workshop import Name, Order, Workshop
+    from dsenv.steps import Input, Place
+    from dsenv.store import Store
+
+_PACE: Final = 50_000  # bytes of source a second: only to guess what takes long, before it was built once
+_START: Final = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    order: Order
+    trouble: str
+    log: Path | None = None
+
+
+class Building:
+    """The builds that have to be made, while they are made."""
+
+    def __init__(self, workshop: Workshop, lacking: Sequence[Order]) -> None:
+        self._workshop = workshop
+        self._store = workshop.store
+        self._progress = workshop.progress
+        self._results = {name: order.result for name, order in workshop.orders.items() if order.result}
+        self._orders = {order.name: order for order in lacking}
+        self._costs = _Costs(self._store)
+        self._schedule = Schedule(
+            {name: self._costs.of(order) for name, order in self._orders.items()},
+            {name: order.after for name, order in self._orders.items()},
+        )
+        self._cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._failures: list[_Failure] = []
+        self._running: dict[Future[_Failure | Built], Order] = {}
+        self._is_over = False
+
+    def run(self, meanwhile: Sequence[Artifact]) -> None:
+        """Build everything that can be built.
+
+        Args:
+            meanwhile: What is fetched when there is nothing else to fetch.
+
+        Raises:
+            BuildError: Something could not.
+
+        """
+        if any(not order.canonical for order in self._orders.values()):
+            self._progress.warn(
+                f"this machine lets nobody enter a root of their own ({self._workshop.forbidden}): what is built here "
+                "also depends on this machine, and is kept apart"
+            )
+        with ThreadPoolExecutor(self._cpus) as workers, ThreadPoolExecutor(2) as carriers:
+            bench = carriers.submit(self._bench)
+            inputs = {name: carriers.submit(self._fetch, self._orders[name]) for name in self._schedule.left()}
+            carriers.submit(self._store.fetch, meanwhile, self._progress)  # whoever needs it tells what went wrong
+            try:
+                self._loop(workers, bench, inputs)
+            except BaseException:
+                self._is_over = True
+                carriers.shutdown(wait=False, cancel_futures=True)
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
+        if self._failures:
+            raise self._error()
+
+    def _loop(self, workers: ThreadPoolExecutor, bench: Future[Bench], inputs: Mapping[Name, Future[None]]) -> None:
+        while self._schedule.left() or self._running:
+            waiting: set[Future[Any]] = {bench}
+            if bench.done():
+                self._begin(workers, bench.result(), inputs)
+                waiting = {*self._running, *(inputs[name] for name in self._schedule.ready())}
+            if not waiting and not self._schedule.left():
+                break
+            if not waiting:
+                raise AssertionError(f"builds that need each other: {self._schedule.left()}")
+            if self._running:
+                waits = len(self._schedule.left())
+                self._progress.update(
+                    f"building {names([*self._running.values()])}" + (f"; {waits} wait" * bool(waits))
+                )
+            full = len(self._running) == self._cpus
+            done, _ = wait(self._running if full else waiting, return_when=FIRST_COMPLETED)
+            for job in [job for job in self._running if job in done]:
+                self._end(self._running.pop(job), job.result())
+
+    def _begin(self, workers: ThreadPoolExecutor, bench: Bench, inputs: Mapping[Name, Future[None]]) -> None:
+        """Begin as much as there are CPUs for."""
+        ready = [name for name in self._schedule.ready() if inputs[name].done()]
+        for at, name in enumerate(ready):
+            if len(self._running) == self._cpus:
+                break
+            order = self._orders[name]
+            self._schedule.begin(name)
+            try:
+                inputs[name].result()
+            except DsenvError as error:
+                self._end(order, _Failure(order=order, trouble=str(error)))
+            else:
+                jobs = share(self._cpus, len(self._running), len(ready) - at)
+                self._running[workers.submit(self._build, order, bench, jobs)] = order
+
+    def _end(self, order: Order, outcome: _Failure | Built) -> None:
+        if isinstance(outcome, Built):
+            self._results[order.name] = outcome
+            self._schedule.finish(order.name)
+            return
+        self._failures.append(outcome)
+        self._progress.warn(f"{order.build.title} could not be built")
+        for name in self._schedule.fail(order.name):
+            other = self._orders[name]
+            self._failures.append(_Failure(order=other, trouble=f"it needs {order.build.title}"))
+
+    def _bench(self) -> Bench:
+        demand = self._workshop.demand
+        self._store.fetch(demand.artifacts, self._progress)
+        entered = not self._workshop.forbidden
+        key = digest(demand.workshop)
+        return benches.lay(key, demand.recipe, self._store, self._progress, entered=entered)
+
+    def _fetch(self, order: Order) -> None:
+        self._store.fetch(
+            [item.source for item in order.build.inputs if isinstance(item.source, Artifact)], self._progress
+        )
+
+    def _build(self, order: Order, bench: Bench, jobs: int) -> _Failure | Built:
+        """Make one thing; another process may be at it, or have made it meanwhile."""
+        ecosystem, name = order.name
+        log = self._store.root / "logs" / re.sub(r"[^\w.+-]", "_", f"{ecosystem}-{name}-{order.key[:12]}.log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with self._store.claimed(f"build-{order.key[:40]}") as directory:
+            if made := self._workshop.kept(order.key):
+                return made
+            log.unlink(missing_ok=True)
+            start = time.monotonic()
+            build = self._at(order, bench.place(directory))
+            after = {other: self._results[ecosystem, other] for other in build.after}
+            if self._is_over:
+                return _Failure(order=order, trouble="interrupted")
+            try:
+                ended = benches.perform(bench, build, after, directory, self._store, jobs=jobs, log=log)
+            except DsenvError as error:
+                return _Failure(order=order, trouble=str(error))
+            if ended.result is None:
+                return _Failure(order=order, trouble=ended.trouble, log=log)
+            seconds = time.monotonic() - start
+            self._workshop.keep(order, ended.result, seconds)
+        self._costs.learn(order, seconds)
+        self._progress.say(f"built {order.build.title} in {seconds:.1f} s")
+        made = self._workshop.kept(order.key)
+        return made or _Failure(order=order, trouble="its result is damaged", log=log)
+
+    def _at(self, order: Order, place: Place) -> Build:
+        """Return a build as it is done at a place."""
+        if place == benches.PLACE:
+            return order.build
+        ecosystem, name = order.name
+        return next(build for build in self._workshop.demand.builds(place)[ecosystem] if build.name == name)
+
+    def _error(self) -> BuildError:
+        count = len(self._failures)
+        parts = []
+        for failure in self._failures:
+            lines = [f"{failure.order.build.title}: {failure.trouble}"]
+            if failure.log and failure.log.exists():
+                text = failure.log.read_text("utf-8", "replace")
+                lines.extend(f"    {line}" for line in build_log.excerpt(text))
+                lines.extend(f"  {guess}" for guess in self._guess(text))
+                lines.append(f"  the whole log: {failure.log}")
+            parts.append("\n".join(lines))
+        return BuildError(
+            f"{count} package{'s' if count > 1 else ''} could not be built",
+            cause="\n".join(parts),
+            hint="What was built is kept: once the cause is gone, run the command again.",
+        )
+
+    def _guess(self, text: str) -> list[str]:
+        lost = build_log.missing(text)
+        if lost is None:
+            return []
+        package = self._workshop.demand.suggest(lost)
+        return [build_log.sentence(lost, package)]
+
+
+class _Costs:
+    """How many seconds builds took: known once they were made, guessed before."""
+
+    def __init__(self, store: Store) -> None:
+        self._path = store.cache("builds") / "seconds.json"
+        self._store = store
+        try:
+            self._known = {str(name): float(value) for name, value in json.loads(self._path.read_bytes()).items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            self._known = {}
+
+    def of(self, order: Order) -> float:
+        """Return what a build will take."""
+        known = self._known.get(":".join(order.name))
+        return _START + sum(map(_size, order.build.inputs)) / _PACE if known is None else known
+
+    def learn(self, order: Order, seconds: float) -> None:
+        """Remember what a build took."""
+        self._known[":".join(order.name)] = round(seconds, 1)
+        aside = self._path.with_name(f"{self._path.name}.{os.getpid()}.{order.key[:12]}")
+        aside.write_text(json.dumps(self._known), "utf-8")
+        aside.replace(self._path)
+
+
+def names(orders: Sequence[Order]) -> str:
+    """Return builds as a person is told of them."""
+    return ", ".join(order.build.title for order in orders)
+
+
+def _size(item: Input) -> int:
+    if isinstance(item.source, str):
+        return len(item.source)
+    if isinstance(item.source, Artifact):
+        return item.source.size or 0
+    with suppress(OSError):
+        return item.source.stat().st_size
+    return 0

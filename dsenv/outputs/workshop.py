@@ -1,0 +1,213 @@
+"""The workshop: what ecosystems want built is made out of locked artifacts, once for each key of all it depends on.
+
+A build runs in a root made of the locked system packages and nothing else, at one path, as one user, without a network
+(``enter.py``); so what comes of it is the same for two users, two paths and two machines. Where the kernel forbids
+that, it runs beside the machine's own files, and what comes of it is kept apart.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from dsenv import tree as trees
+from dsenv.builds import Built
+from dsenv.errors import BuildError, IntegrityError
+from dsenv.outputs import bench as benches
+from dsenv.outputs import building
+from dsenv.pins import Artifact, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from dsenv.builds import Build
+    from dsenv.outputs.build_log import Missing
+    from dsenv.progress import Progress
+    from dsenv.steps import Input, Place, Recipe
+    from dsenv.store import Store
+
+Name = tuple[str, str]
+"""An ecosystem, and a build of it."""
+
+Results = dict[str, dict[str, Built]]
+"""What came of all builds: by ecosystem, by name."""
+
+_FACTS: Final = "facts.json"
+_OUT: Final = "out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What is to be built, and in which root."""
+
+    workshop: object  # what the root depends on; None where there are no rows to make one of
+    artifacts: Sequence[Artifact]  # those of the root
+    recipe: Callable[[Place], Recipe]  # the steps that make it
+    builds: Callable[[Place], Mapping[str, Sequence[Build]]]  # by ecosystem, each after those that it needs
+    suggest: Callable[[Missing], str]  # the package to add, or nothing when none is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A build, and where its result is kept."""
+
+    name: Name
+    build: Build
+    key: str
+    canonical: bool
+    after: tuple[Name, ...]
+    result: Built | None  # when it was made before
+
+
+class Workshop:
+    """All builds of a demand, as they stand in a store.
+
+    Args:
+        demand: What is to be built.
+        store: Where it is kept.
+        progress: Told what is going on.
+        beside: Whether to build beside the machine's files although a root could be entered.
+
+    """
+
+    def __init__(self, demand: Demand, store: Store, progress: Progress, *, beside: bool = False) -> None:
+        self.demand = demand
+        self.store = store
+        self.progress = progress
+        self._beside = beside
+        self._key = digest(demand.workshop)
+
+    @cached_property
+    def forbidden(self) -> str:
+        """Why no root can be entered here, if so."""
+        return "it was asked for" if self._beside else benches.forbidden(self.store)
+
+    @cached_property
+    def orders(self) -> dict[Name, Order]:
+        """All builds, each after those that it needs, with what was made before, checked."""
+        found: dict[Name, Order] = {}
+        canonical: dict[Name, str] = {}  # keys
+        for ecosystem, builds in self.demand.builds(benches.PLACE).items():
+            for build in builds:
+                name = (ecosystem, build.name)
+                after = tuple((ecosystem, other) for other in build.after)
+                canonical[name] = key = self._key_of(build, [canonical[other] for other in after], canonical=True)
+                result = self.kept(key)
+                entered = result is not None or not self.forbidden
+                if not entered:
+                    key = self._key_of(build, [found[other].key for other in after], canonical=False)
+                    result = self.kept(key)
+                found[name] = Order(name=name, build=build, key=key, canonical=entered, after=after, result=result)
+        return found
+
+    @property
+    def lacking(self) -> list[Order]:
+        """What has to be built."""
+        return [order for order in self.orders.values() if order.result is None]
+
+    def missing(self) -> list[Artifact]:
+        """Return what would have to be downloaded for that."""
+        lacking = self.lacking
+        inputs = [item.source for order in lacking for item in order.build.inputs if isinstance(item.source, Artifact)]
+        return self.store.missing([*(self.demand.artifacts if lacking else ()), *inputs])
+
+    def make(self, *, compare: bool = True, meanwhile: Sequence[Artifact] = ()) -> Results:
+        """Build what has to be built, and return all results.
+
+        Args:
+            compare: Whether to hold them against what the lock says has come out.
+            meanwhile: What will be needed next: it is fetched when there is nothing else to fetch.
+
+        Raises:
+            BuildError: Something could not be built; all else was, and is kept.
+            IntegrityError: A result is another one than the lock says.
+
+        """
+        if lacking := self.lacking:
+            if self.demand.workshop is None:
+                raise BuildError(f"{building.names(lacking)}: the lock has no system packages to build it with")
+            building.Building(self, lacking).run(meanwhile)
+            del self.orders
+        found: Results = {}
+        for (ecosystem, name), order in self.orders.items():
+            assert order.result is not None  # noqa: S101 - else it would not have returned
+            found.setdefault(ecosystem, {})[name] = order.result
+        if compare:
+            self._compare()
+        return found
+
+    def keep(self, order: Order, made: Path, seconds: float) -> None:
+        """Take a result into the store."""
+        facts = {
+            "title": order.build.title,
+            "sha256": trees.file_sha256(made),
+            "canonical": order.canonical,
+            "seconds": round(seconds, 1),
+        }
+
+        def fill(aside: Path) -> None:
+            (aside / _OUT).mkdir()
+            made.rename(aside / _OUT / made.name).chmod(0o444)
+            (aside / _FACTS).write_text(json.dumps(facts), "utf-8")
+
+        self.store.made("built", order.key, fill)
+
+    def kept(self, key: str) -> Built | None:
+        """Return what was made under a key, if it is there and sound."""
+        home = self.store.root / "built" / key
+        try:
+            facts = json.loads((home / _FACTS).read_text("utf-8"))
+            (path,) = (home / _OUT).iterdir()
+            built = Built(path=path, sha256=facts["sha256"], canonical=facts["canonical"])
+        except FileNotFoundError:
+            trees.remove(home)
+            return None
+        except (ValueError, KeyError, TypeError):
+            built = Built(path=home, sha256="", canonical=False)
+        if not built.path.is_file() or trees.file_sha256(built.path) != built.sha256:
+            self.progress.warn(f"a built file in the store was damaged ({home}) and is made anew")
+            trees.remove(home)
+            return None
+        return built
+
+    def _key_of(self, build: Build, after: Sequence[str], *, canonical: bool) -> str:
+        return digest(
+            {
+                "workshop": self._key,
+                "canonical": canonical,
+                "inputs": [[item.name, _sha256(item), item.executable] for item in build.inputs],
+                "steps": [[list(step.argv), [list(pair) for pair in step.env]] for step in build.steps],
+                "after": [[name, key] for name, key in zip(build.after, after, strict=True)],
+            }
+        )
+
+    def _compare(self) -> None:
+        """Hold the results against what the lock says has come out."""
+        others = [
+            (order, order.result)
+            for order in self.orders.values()
+            if order.result and order.build.sha256 not in {"", order.result.sha256}
+        ]
+        for order, built in others:
+            if order.build.pure:
+                raise IntegrityError(
+                    f"{order.build.title}, built from the locked source, is not what the lock says has come out",
+                    cause=f"the lock: sha256:{order.build.sha256}\nhere: sha256:{built.sha256}",
+                    hint="It has no compiled parts, so it should be the same everywhere: compare the two.",
+                )
+        if others:
+            names = ", ".join(order.build.title for order, _ in others)
+            self.progress.warn(
+                f"built from the locked sources, yet not the same files as where they were locked: {names}"
+            )
+
+
+def _sha256(item: Input) -> str:
+    if isinstance(item.source, str):
+        return trees.content_sha256(item.source.encode())
+    if isinstance(item.source, Artifact):
+        return item.source.sha256
+    return item.sha256 or trees.file_sha256(item.source)
