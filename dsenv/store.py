@@ -7,7 +7,8 @@ use; a damaged artifact is fetched anew, and said. Nothing outside this room kno
     partial/abcdef…         one that is still coming; resumed after a cut
     trees/KEY/files/        an unpacked archive, and its entries beside it, below a line with their sha256
     built/KEY/NAME          a file made from artifacts, such as a system layer
-    workshops/KEY/          a root to build in
+    builds/KEY/files/       what was built from source
+    workshops/KEY/files/    a root to build in; as in the line above, its entries lie beside it
     logs/NAME.log           what the last build of a name said
     caches/NAME/            what a tool keeps for itself
 """
@@ -210,20 +211,31 @@ class Store:
                 build(aside / filename)
         return home / filename
 
-    def made(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
-        """Return a directory made from artifacts, making it once.
-
-        Args:
-            kind: What is made: ``workshops``, ``built``.
-            key: A digest of all that it depends on.
-            make: Fills the empty directory that it is given, and may find that another process was faster.
-
-        """
+    def kept(self, kind: str, key: str, progress: Progress) -> Path | None:
+        """Return a directory that ``keep_directory`` made, checked now; a damaged one is dropped, and said."""
         home = self.root / kind / key
         if not home.exists():
-            with self._making(home) as aside:
-                make(aside)
-        return home
+            return None
+        tree = _read_entries(home / "entries")
+        if tree is not None and not trees.compare(tree, trees.scan(home / "files")):
+            return home / "files"
+        progress.warn(f"what was made of artifacts in the store was damaged ({home}) and is made anew")
+        trees.remove(home)
+        return None
+
+    def keep_directory(self, kind: str, key: str, fill: Callable[[Path], None]) -> None:
+        """Keep a directory that is made from artifacts, unless another process was faster.
+
+        Args:
+            kind: What is made: ``workshops``, ``builds``.
+            key: A digest of all that it depends on.
+            fill: Writes it into the empty directory that it is given.
+
+        """
+        with self._making(self.root / kind / key) as aside:
+            (aside / "files").mkdir()
+            fill(aside / "files")
+            _write_entries(aside / "entries", trees.scan(aside / "files"))
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[Path]:
@@ -239,6 +251,14 @@ class Store:
             finally:
                 trees.remove(home)
                 lock.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete the directories that processes have claimed which were killed."""
+        for lock in (self.root / "scratch").glob("*.lock"):
+            with contextlib.suppress(OSError), lock.open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                trees.remove(lock.with_suffix(""))
+                lock.unlink()
 
     @contextlib.contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:

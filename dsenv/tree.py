@@ -279,13 +279,14 @@ def compare(expected: Tree, actual: Tree) -> list[Difference]:
     return sorted(found)
 
 
-def materialise(tree: Tree, places: Mapping[str, Content], destination: Path) -> None:
+def materialise(tree: Tree, places: Mapping[str, Content], destination: Path, *, share: bool = False) -> None:
     """Write ``tree`` below ``destination``, checking each file's hash on its way.
 
     Args:
         tree: What to write.
         places: The content of each file.
         destination: An existing directory that holds none of these paths.
+        share: Whether files may be the very ones that hold the content (hard links), for a tree that nobody writes to.
 
     Raises:
         DamagedTreeError: A file's content is not the tree's.
@@ -300,7 +301,7 @@ def materialise(tree: Tree, places: Mapping[str, Content], destination: Path) ->
         (destination / path).mkdir(mode=0o755, exist_ok=True)
     files = [(path, entry) for path, entry in tree.items() if entry.kind == "file"]
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        for _ in pool.map(lambda item: _copy(places[item[0]], destination / item[0], item[1]), files):
+        for _ in pool.map(lambda item: _copy(places[item[0]], destination / item[0], item[1], share=share), files):
             pass
     for path, entry in tree.items():
         if entry.kind == "link":
@@ -319,14 +320,26 @@ def copy_file(source: Path, destination: Path) -> str:
     return sha256.hexdigest()
 
 
-def _copy(source: Content, destination: Path, entry: Entry) -> None:
+def _copy(source: Content, destination: Path, entry: Entry, *, share: bool) -> None:
     if isinstance(source, bytes):
         with destination.open("xb") as file:
             file.write(source)
+    elif share and source.is_file() and file_sha256(source) == entry.content and _link(source, destination):
+        pass
     elif not source.is_file() or copy_file(source, destination) != entry.content:
         raise DamagedTreeError(source, entry)
     destination.chmod(entry.mode)
     os.utime(destination, (entry.mtime, entry.mtime))
+
+
+def _link(source: Path, destination: Path) -> bool:
+    try:
+        destination.hardlink_to(source)
+    except OSError as error:
+        if error.errno in {errno.EMLINK, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}:
+            return False
+        raise
+    return True
 
 
 _no_clone: list[int] = []  # not empty once the file system said that it cannot

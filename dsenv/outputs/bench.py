@@ -31,6 +31,7 @@ _PREFIX: Final = "/build"
 PLACE: Final = Place(kind="workshop", prefix=_PREFIX, root="", inputs=f"{_PREFIX}/in")
 """Where every build is: what depends on a path depends on this one."""
 
+_KIND: Final = "workshops"
 _ROOT: Final = "@root@"  # stands for a root's own path in what is kept of it: a store may be moved
 _UID: Final = 1000
 _PARTS: Final = ("home", "in", "out", "tmp", "work")
@@ -84,17 +85,24 @@ def forbidden(store: Store) -> str:
 def lay(key: str, recipe: Callable[[Place], Recipe], store: Store, progress: Progress, *, entered: bool) -> Bench:
     """Return the root of a key, made once; the recipe's artifacts are in the store."""
 
-    def make(aside: Path) -> None:
+    def fill(aside: Path) -> None:
         place = Place(kind="workshop", prefix=_PREFIX, root=_ROOT, inputs=PLACE.inputs)
         recipes = [recipe(place)]
         progress.update(f"making a root to build in: {recipes[0].title}")
         laid = layout.lay_out(recipes, place, lambda artifact: store.unpacked(artifact, deb.unpack, deb.UNPACKED))
-        trees.materialise(laid.root, laid.places, aside / "root")
+        # A root that is entered cannot be written to, so its files may be those of the unpacked packages.
+        trees.materialise(laid.root, laid.places, aside / "root", share=entered)
         values = layout.applied(layout.variables(recipes[0].steps, place, laid.root), {})
         facts = {"beside": values, "libraries": list(_libraries(aside / "root"))}
         (aside / "facts.json").write_text(json.dumps(facts), "utf-8")
 
-    home = store.mending(lambda: store.made("workshops", key, make), progress)
+    whole = key if entered else f"{key}-beside"
+    home = store.kept(_KIND, whole, progress)
+    if home is None:
+        store.mending(lambda: store.keep_directory(_KIND, whole, fill), progress)
+        home = store.kept(_KIND, whole, progress)
+    if home is None:
+        raise IntegrityError("the root to build in was damaged while it was made")
     facts = json.loads((home / "facts.json").read_text("utf-8"))
     root = home / "root"
     if entered:

@@ -76,6 +76,7 @@ class Building:
                 f"this machine lets nobody enter a root of their own ({self._workshop.forbidden}): what is built here "
                 "also depends on this machine, and is kept apart"
             )
+        self._store.sweep()
         with ThreadPoolExecutor(self._cpus) as workers, ThreadPoolExecutor(2) as carriers:
             bench = carriers.submit(self._bench)
             inputs = {name: carriers.submit(self._fetch, self._orders[name]) for name in self._schedule.left()}

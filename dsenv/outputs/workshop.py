@@ -35,6 +35,7 @@ Name = tuple[str, str]
 Results = dict[str, dict[str, Built]]
 """What came of all builds: by ecosystem, by name."""
 
+_KIND: Final = "builds"
 _FACTS: Final = "facts.json"
 _OUT: Final = "out"
 
@@ -153,25 +154,16 @@ class Workshop:
             made.rename(aside / _OUT / made.name).chmod(0o444)
             (aside / _FACTS).write_text(json.dumps(facts), "utf-8")
 
-        self.store.made("built", order.key, fill)
+        self.store.keep_directory(_KIND, order.key, fill)
 
     def kept(self, key: str) -> Built | None:
         """Return what was made under a key, if it is there and sound."""
-        home = self.store.root / "built" / key
-        try:
-            facts = json.loads((home / _FACTS).read_text("utf-8"))
-            (path,) = (home / _OUT).iterdir()
-            built = Built(path=path, sha256=facts["sha256"], canonical=facts["canonical"])
-        except FileNotFoundError:
-            trees.remove(home)
+        home = self.store.kept(_KIND, key, self.progress)
+        if home is None:
             return None
-        except (ValueError, KeyError, TypeError):
-            built = Built(path=home, sha256="", canonical=False)
-        if not built.path.is_file() or trees.file_sha256(built.path) != built.sha256:
-            self.progress.warn(f"a built file in the store was damaged ({home}) and is made anew")
-            trees.remove(home)
-            return None
-        return built
+        facts = json.loads((home / _FACTS).read_text("utf-8"))
+        (path,) = (home / _OUT).iterdir()
+        return Built(path=path, sha256=facts["sha256"], canonical=facts["canonical"])
 
     def _key_of(self, build: Build, after: Sequence[str], *, canonical: bool) -> str:
         return digest(
