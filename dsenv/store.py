@@ -57,6 +57,7 @@ class Store:
         self.root = root
         self.offline = offline
         self.network = network or Network()
+        self._meters: list[download.Meter] = []  # of the downloads that are under way
 
     def path(self, artifact: Artifact) -> Path:
         """Return where ``artifact`` lies once ``fetch`` has returned."""
@@ -102,6 +103,7 @@ class Store:
                     hint="Run the command once without --offline.",
                 )
             meter = download.Meter(missing, talk)
+            self._meters.append(meter)
             jobs = [pool.submit(self._fetch, artifact, meter) for artifact in missing]
             try:
                 for job in concurrent.futures.as_completed(jobs):
@@ -111,7 +113,14 @@ class Store:
                 for job in jobs:
                     job.cancel()
                 raise
+            finally:
+                self._meters.remove(meter)
         meter.done()
+
+    def stop(self) -> None:
+        """End the downloads that other threads are waiting for."""
+        for meter in [*self._meters]:
+            meter.stop.set()
 
     def read_checked(self, artifact: Artifact) -> Path:
         """Return the path of a stored artifact after checking its bytes again.

@@ -56,6 +56,7 @@ def workshop(
             workshop=FOUNDATION.workshop(pins, selection),
             artifacts=FOUNDATION.artifacts(pins, selection, _PLACE),
             recipe=lambda at: FOUNDATION.recipe(pins, selection, at, store, progress, {}),
+            misfit=FOUNDATION.misfit(pins, selection.target),
             builds=builds,
             suggest=lambda lost: FOUNDATION.bringing(pins, selection.target, lost.kind, lost.name),
         ),
@@ -106,7 +107,9 @@ def record(held: Locks, groups: Sequence[str], store: Store, progress: Progress)
         try:
             built = found.make(compare=False)
         except BuildError as error:
-            progress.warn(f"{error.sentence}, as `dsenv restore` would have to:\n{error.cause}")
+            progress.warn(f"{error.sentence}: `dsenv restore` will fail, too")
+            for line in error.cause.splitlines():
+                progress.say(f"  {line}")
             break
         parts = dict(held.parts)
         for ecosystem, pins in selected.parts():

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,7 @@ _ENV: Final = {
     "PYTHONHASHSEED": "0",
 }
 _NOWHERE: Final = "http://127.0.0.1:9"  # the discard port: who asks is refused at once
+_SHOWN: Final = 100  # characters of a command
 _COMPILER: Final = re.compile(r"(?:\w+-linux-gnu\w*-)?(?:gcc|g\+\+|cc|c\+\+|cpp|gfortran|c89|c99)(?:-[0-9.]+)?")
 
 
@@ -158,7 +160,7 @@ def perform(
     if "refused" in answer:
         return Ended(trouble=str(answer["refused"]))
     if answer["code"]:
-        words = shlex.join(build.steps[answer["step"]].argv)
+        words = textwrap.shorten(shlex.join(build.steps[answer["step"]].argv), _SHOWN)
         return Ended(trouble=f"`{words}` ended with exit code {answer['code']}")
     found = sorted((home / "out").iterdir())
     if len(found) != 1 or found[0].is_symlink() or not found[0].is_file():
@@ -232,4 +234,5 @@ def _beside(bench: Bench, directory: Path) -> dict[str, str]:
         **bench.variables,
         "PATH": f"{tools}:{bench.variables['PATH']}:{_PATH}",
         **dict.fromkeys((*names, *map(str.upper, names)), _NOWHERE),
+        "PYTHONDONTWRITEBYTECODE": "1",  # it would come to lie in the root
     }

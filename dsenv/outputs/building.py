@@ -11,7 +11,7 @@ import re
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dsenv.builds import Built
@@ -40,6 +40,7 @@ class _Failure:
     order: Order
     trouble: str
     log: Path | None = None
+    dropped: tuple[Order, ...] = ()  # what needs it
 
 
 class Building:
@@ -71,10 +72,16 @@ class Building:
             BuildError: Something could not.
 
         """
-        if any(not order.canonical for order in self._orders.values()):
+        if forbidden := self._workshop.forbidden:
+            if self._workshop.demand.misfit:
+                raise BuildError(
+                    f"{names([*self._orders.values()])} cannot be built from source here",
+                    cause=f"no root can be entered ({forbidden}), and {self._workshop.demand.misfit}",
+                    hint="Allow unprivileged user namespaces, or run it where the kernel does.",
+                )
             self._progress.warn(
-                f"this machine lets nobody enter a root of their own ({self._workshop.forbidden}): what is built here "
-                "also depends on this machine, and is kept apart"
+                f"no root can be entered here ({forbidden}): what is built also depends on this machine, "
+                "and is kept apart"
             )
         self._store.sweep()
         with ThreadPoolExecutor(self._cpus) as workers, ThreadPoolExecutor(2) as carriers:
@@ -85,6 +92,7 @@ class Building:
                 self._loop(workers, bench, inputs)
             except BaseException:
                 self._is_over = True
+                self._store.stop()
                 carriers.shutdown(wait=False, cancel_futures=True)
                 workers.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -132,11 +140,9 @@ class Building:
             self._results[order.name] = outcome
             self._schedule.finish(order.name)
             return
-        self._failures.append(outcome)
         self._progress.warn(f"{order.build.title} could not be built")
-        for name in self._schedule.fail(order.name):
-            other = self._orders[name]
-            self._failures.append(_Failure(order=other, trouble=f"it needs {order.build.title}"))
+        dropped = [self._orders[name] for name in self._schedule.fail(order.name)]
+        self._failures.append(replace(outcome, dropped=tuple(dropped)))
 
     def _bench(self) -> Bench:
         demand = self._workshop.demand
@@ -194,6 +200,8 @@ class Building:
                 lines.extend(f"    {line}" for line in build_log.excerpt(text))
                 lines.extend(f"  {guess}" for guess in self._guess(text))
                 lines.append(f"  the whole log: {failure.log}")
+            if failure.dropped:
+                lines.append(f"  not built, since they need it: {names(failure.dropped)}")
             parts.append("\n".join(lines))
         return BuildError(
             f"{count} package{'s' if count > 1 else ''} could not be built",

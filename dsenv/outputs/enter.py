@@ -29,6 +29,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _KEPT: Final = {2: 2, 4: 4, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}  # statvfs(3): what a remount must not drop
 _MNT_DETACH: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _ADDR_NO_RANDOMIZE: Final = 0x0040000
 _OWN: Final = frozenset({"build", "dev", "proc", "run", "sys", "tmp"})  # made anew in each root
 _DEVICES: Final = ("full", "null", "random", "urandom", "zero")
@@ -48,7 +49,7 @@ def main(plan: dict[str, Any]) -> None:
         ended = {"refused": str(error)}
     os.write(1, json.dumps(ended).encode())
     if plan["root"] is None:
-        os.killpg(0, signal.SIGKILL)  # what the steps have left running
+        _end_children()  # what the steps have left running
 
 
 def _enter(plan: dict[str, Any], log: int) -> dict[str, Any]:
@@ -80,12 +81,14 @@ def _enter(plan: dict[str, Any], log: int) -> dict[str, Any]:
 
 
 def _beside(plan: dict[str, Any], log: int) -> dict[str, Any]:
-    """Run the steps as the machine's processes; all of their group end with this one."""
+    """Run the steps as the machine's processes; all that they start end with this one."""
 
     def end(_number: int, _frame: object) -> None:
-        os.killpg(0, signal.SIGKILL)
+        _end_children()
+        os._exit(1)
 
     signal.signal(signal.SIGTERM, end)
+    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what loses its parent becomes a child of this process
     _end_with_parent(plan["parent"], signal.SIGTERM)
     return _run(plan, log)
 
@@ -198,6 +201,30 @@ def _end_with_starter(pipe: int) -> None:
     poll.register(pipe, 0)
     if poll.poll(0):
         os._exit(1)
+
+
+def _end_children() -> None:
+    """Kill all processes below this one, those that they start meanwhile among them."""
+    pending = [os.getpid()]
+    while pending:
+        pid = pending.pop()
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                children = [int(word) for word in file.read().split()]
+        except OSError:
+            children = []
+        for child in children:
+            try:
+                os.kill(child, signal.SIGKILL)
+            except OSError:
+                continue
+        pending.extend(children)
+        if not pending:
+            try:
+                os.wait()
+            except ChildProcessError:
+                return
+            pending = [os.getpid()]
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

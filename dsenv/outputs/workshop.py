@@ -47,6 +47,7 @@ class Demand:
     workshop: object  # what the root depends on; None where there are no rows to make one of
     artifacts: Sequence[Artifact]  # those of the root
     recipe: Callable[[Place], Recipe]  # the steps that make it
+    misfit: str  # why this machine cannot run the root's programs beside its own files, or nothing when it can
     builds: Callable[[Place], Mapping[str, Sequence[Build]]]  # by ecosystem, each after those that it needs
     suggest: Callable[[Missing], str]  # the package to add, or nothing when none is known
 
