@@ -8,12 +8,17 @@ store by a key of all that it depends on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from dsenv.steps import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dsenv.steps import Input, Run
+
+PLACE: Final = Place(kind="workshop", prefix="/build", root="", inputs="/build/in")
+"""Where builds are, in a root of their own: what depends on a path depends on this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from dsenv.builds import PLACE
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import BuildError
 from dsenv.operations.selection import host_target, select
-from dsenv.steps import Place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from dsenv.operations.selection import Results, Selected
     from dsenv.outputs.workshop import Workshop
     from dsenv.progress import Progress
+    from dsenv.steps import Place
     from dsenv.store import Store
-
-_PLACE: Final = Place(kind="workshop", prefix="/build", root="", inputs="/build/in")
 
 
 def workshop(
@@ -47,14 +46,14 @@ def workshop(
         found = {ecosystem.name: ecosystem.builds(own, selection, at) for ecosystem, own in takers}
         return {name: _recorded(all_) if record else all_ for name, all_ in found.items()}
 
-    if not any(builds(_PLACE).values()):
+    if not any(builds(PLACE).values()):
         return None
     from dsenv.outputs.workshop import Demand, Workshop  # noqa: PLC0415 - most projects build nothing
 
     return Workshop(
         Demand(
             workshop=FOUNDATION.workshop(pins, selection),
-            artifacts=FOUNDATION.artifacts(pins, selection, _PLACE),
+            artifacts=FOUNDATION.artifacts(pins, selection, PLACE),
             recipe=lambda at: FOUNDATION.recipe(pins, selection, at, store, progress, {}),
             misfit=FOUNDATION.misfit(pins, selection.target),
             builds=builds,
@@ -98,7 +97,7 @@ def record(held: Locks, groups: Sequence[str], store: Store, progress: Progress)
     target = host_target()
     for chosen in [(), *((group,) for group in groups)] if target in held.targets else []:
         selected = select(held, target, chosen)
-        found = workshop(selected, _PLACE, store, progress, record=True)
+        found = workshop(selected, PLACE, store, progress, record=True)
         if found is None:
             continue
         if found.lacking and found.forbidden:

@@ -8,11 +8,12 @@ import re
 import shlex
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from dsenv import tree as trees
+from dsenv.builds import PLACE
 from dsenv.errors import IntegrityError
 from dsenv.outputs import layout
 from dsenv.pins import Artifact
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from dsenv.progress import Progress
     from dsenv.steps import Input, Recipe
     from dsenv.store import Store
-
-_PREFIX: Final = "/build"
-PLACE: Final = Place(kind="workshop", prefix=_PREFIX, root="", inputs=f"{_PREFIX}/in")
-"""Where every build is: what depends on a path depends on this one."""
 
 _KIND: Final = "workshops"
 _ROOT: Final = "@root@"  # stands for a root's own path in what is kept of it: a store may be moved
@@ -88,7 +85,7 @@ def lay(key: str, recipe: Callable[[Place], Recipe], store: Store, progress: Pro
     """Return the root of a key, made once; the recipe's artifacts are in the store."""
 
     def fill(aside: Path) -> None:
-        place = Place(kind="workshop", prefix=_PREFIX, root=_ROOT, inputs=PLACE.inputs)
+        place = replace(PLACE, root=_ROOT)
         recipes = [recipe(place)]
         progress.update(f"making a root to build in: {recipes[0].title}")
         laid = layout.lay_out(recipes, place, lambda artifact: store.unpacked(artifact, deb.unpack, deb.UNPACKED))
@@ -224,7 +221,7 @@ def _beside(bench: Bench, directory: Path) -> dict[str, str]:
     tools = directory / "tools"
     tools.mkdir()
     root = shlex.quote(str(bench.root))
-    for path in sorted((bench.root / "usr/bin").iterdir()):
+    for path in sorted((bench.root / "usr/bin").glob("*")):
         if _COMPILER.fullmatch(path.name):
             text = f'#!/bin/sh\nexec {root}/usr/bin/{shlex.quote(path.name)} --sysroot={root} "$@"\n'
             (tools / path.name).write_text(text, "utf-8")

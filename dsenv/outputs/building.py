@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from dsenv.builds import Built
+from dsenv.builds import PLACE, Built
 from dsenv.errors import BuildError, DsenvError
 from dsenv.outputs import bench as benches
 from dsenv.outputs import build_log
@@ -185,7 +185,7 @@ class Building:
 
     def _at(self, order: Order, place: Place) -> Build:
         """Return a build as it is done at a place."""
-        if place == benches.PLACE:
+        if place == PLACE:
             return order.build
         ecosystem, name = order.name
         return next(build for build in self._workshop.demand.builds(place)[ecosystem] if build.name == name)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from dsenv import tree as trees
-from dsenv.builds import Built
+from dsenv.builds import PLACE, Built
 from dsenv.errors import BuildError, IntegrityError
 from dsenv.outputs import bench as benches
 from dsenv.outputs import building
@@ -92,7 +92,7 @@ class Workshop:
         """All builds, each after those that it needs, with what was made before, checked."""
         found: dict[Name, Order] = {}
         canonical: dict[Name, str] = {}  # keys
-        for ecosystem, builds in self.demand.builds(benches.PLACE).items():
+        for ecosystem, builds in self.demand.builds(PLACE).items():
             for build in builds:
                 name = (ecosystem, build.name)
                 after = tuple((ecosystem, other) for other in build.after)
