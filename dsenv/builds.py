@@ -30,6 +30,9 @@ class Build:
     inputs: tuple[Input, ...]  # by name below Place.inputs
     steps: tuple[Run, ...]  # run in <Place.prefix>/work; the result is the one file that they leave in <prefix>/out
     after: tuple[str, ...] = ()  # builds of the same ecosystem; their results lie in <Place.inputs>/built/<name>/
+    # Names of the system packages that it may see, with what they depend on; beside them only the base, and what a
+    # person asked for building. A package that comes for another build's sake then changes nothing here.
+    sees: tuple[str, ...] = ()
     record: bool = False  # whether `lock` makes it too, for this machine's target, and writes down what came out
     sha256: str = ""  # what the lock says has come out
     pure: bool = False  # whether the result cannot depend on compilers: another one is an error, not a warning

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dsenv.errors import LockFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import date
     from pathlib import Path
     from types import ModuleType
@@ -362,6 +362,9 @@ class Foundation(Ecosystem, Protocol):
 
     def check_ground(self, pins: Any, target: Target) -> GroundCheck:
         """Compare the base rows of the lock with what this machine has installed."""
+
+    def seen(self, pins: Any, selection: Selection, names: Collection[str]) -> Any:
+        """Return the pins with only those rows that a build may see which names some (``Build.sees``)."""
 
     def workshop(self, pins: Any, selection: Selection) -> object:
         """Return what a workshop depends on: the rows that it is made of, and how; ``None`` where there are no rows."""

@@ -9,6 +9,7 @@ from dsenv.builds import PLACE
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import BuildError
 from dsenv.operations.selection import host_target, select
+from dsenv.pins import digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,13 +49,19 @@ def workshop(
 
     if not any(builds(PLACE).values()):
         return None
-    from dsenv.outputs.workshop import Demand, Workshop  # noqa: PLC0415 - most projects build nothing
+    from dsenv.outputs.workshop import Demand, Root, Workshop  # noqa: PLC0415 - most projects build nothing
+
+    def root(names: Sequence[str]) -> Root:
+        rows = FOUNDATION.seen(pins, selection, names)
+        return Root(
+            key=digest(FOUNDATION.workshop(rows, selection)),
+            artifacts=FOUNDATION.artifacts(rows, selection, PLACE),
+            recipe=lambda at: FOUNDATION.recipe(rows, selection, at, store, progress, {}),
+        )
 
     return Workshop(
         Demand(
-            workshop=FOUNDATION.workshop(pins, selection),
-            artifacts=FOUNDATION.artifacts(pins, selection, PLACE),
-            recipe=lambda at: FOUNDATION.recipe(pins, selection, at, store, progress, {}),
+            root=root if FOUNDATION.workshop(pins, selection) is not None else None,
             misfit=FOUNDATION.misfit(pins, selection.target),
             builds=builds,
             suggest=lambda lost: FOUNDATION.bringing(pins, selection.target, lost.kind, lost.name),

@@ -19,7 +19,7 @@ from dsenv.errors import BuildError, DsenvError
 from dsenv.outputs import bench as benches
 from dsenv.outputs import build_log
 from dsenv.outputs.schedule import Schedule, share
-from dsenv.pins import Artifact, digest
+from dsenv.pins import Artifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dsenv.builds import Build
     from dsenv.outputs.bench import Bench
-    from dsenv.outputs.workshop import Name, Order, Workshop
+    from dsenv.outputs.workshop import Name, Order, Root, Workshop
     from dsenv.steps import Input, Place
     from dsenv.store import Store
 
@@ -85,11 +85,12 @@ class Building:
             )
         self._store.sweep()
         with ThreadPoolExecutor(self._cpus) as workers, ThreadPoolExecutor(2) as carriers:
-            bench = carriers.submit(self._bench)
+            roots = {self._orders[name].root.key: self._orders[name].root for name in self._schedule.left()}
+            made = {key: carriers.submit(self._bench, root) for key, root in roots.items()}
             inputs = {name: carriers.submit(self._fetch, self._orders[name]) for name in self._schedule.left()}
             carriers.submit(self._store.fetch, meanwhile, self._progress)  # whoever needs it tells what went wrong
             try:
-                self._loop(workers, bench, inputs)
+                self._loop(workers, made, inputs)
             except BaseException:
                 self._is_over = True
                 self._store.stop()
@@ -99,12 +100,16 @@ class Building:
         if self._failures:
             raise self._error()
 
-    def _loop(self, workers: ThreadPoolExecutor, bench: Future[Bench], inputs: Mapping[Name, Future[None]]) -> None:
+    def _loop(
+        self, workers: ThreadPoolExecutor, made: Mapping[str, Future[Bench]], inputs: Mapping[Name, Future[None]]
+    ) -> None:
         while self._schedule.left() or self._running:
-            waiting: set[Future[Any]] = {bench}
-            if bench.done():
-                self._begin(workers, bench.result(), inputs)
-                waiting = {*self._running, *(inputs[name] for name in self._schedule.ready())}
+            self._begin(workers, made, inputs)
+            ready = self._schedule.ready()
+            waiting: set[Future[Any]] = {*self._running}
+            if len(self._running) < self._cpus:
+                wanted = [job for name in ready for job in (inputs[name], made[self._orders[name].root.key])]
+                waiting.update(job for job in wanted if not job.done())
             if not waiting and not self._schedule.left():
                 break
             if not waiting:
@@ -114,14 +119,16 @@ class Building:
                 self._progress.update(
                     f"building {names([*self._running.values()])}" + (f"; {waits} wait" * bool(waits))
                 )
-            full = len(self._running) == self._cpus
-            done, _ = wait(self._running if full else waiting, return_when=FIRST_COMPLETED)
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for job in [job for job in self._running if job in done]:
                 self._end(self._running.pop(job), job.result())
 
-    def _begin(self, workers: ThreadPoolExecutor, bench: Bench, inputs: Mapping[Name, Future[None]]) -> None:
+    def _begin(
+        self, workers: ThreadPoolExecutor, made: Mapping[str, Future[Bench]], inputs: Mapping[Name, Future[None]]
+    ) -> None:
         """Begin as much as there are CPUs for."""
-        ready = [name for name in self._schedule.ready() if inputs[name].done()]
+        benches_of = {name: made[self._orders[name].root.key] for name in self._schedule.ready()}
+        ready = [name for name, bench in benches_of.items() if inputs[name].done() and bench.done()]
         for at, name in enumerate(ready):
             if len(self._running) == self._cpus:
                 break
@@ -133,7 +140,7 @@ class Building:
                 self._end(order, _Failure(order=order, trouble=str(error)))
             else:
                 jobs = share(self._cpus, len(self._running), len(ready) - at)
-                self._running[workers.submit(self._build, order, bench, jobs)] = order
+                self._running[workers.submit(self._build, order, benches_of[name].result(), jobs)] = order
 
     def _end(self, order: Order, outcome: _Failure | Built) -> None:
         if isinstance(outcome, Built):
@@ -144,12 +151,10 @@ class Building:
         dropped = [self._orders[name] for name in self._schedule.fail(order.name)]
         self._failures.append(replace(outcome, dropped=tuple(dropped)))
 
-    def _bench(self) -> Bench:
-        demand = self._workshop.demand
-        self._store.fetch(demand.artifacts, self._progress)
+    def _bench(self, root: Root) -> Bench:
+        self._store.fetch(root.artifacts, self._progress)
         entered = not self._workshop.forbidden
-        key = digest(demand.workshop)
-        return benches.lay(key, demand.recipe, self._store, self._progress, entered=entered)
+        return benches.lay(root.key, root.recipe, self._store, self._progress, entered=entered)
 
     def _fetch(self, order: Order) -> None:
         self._store.fetch(

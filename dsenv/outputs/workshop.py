@@ -41,12 +41,19 @@ _OUT: Final = "out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """What is to be built, and in which root."""
+class Root:
+    """A root that builds run in: it has what they may see."""
 
-    workshop: object  # what the root depends on; None where there are no rows to make one of
-    artifacts: Sequence[Artifact]  # those of the root
+    key: str  # of all that it depends on
+    artifacts: Sequence[Artifact]
     recipe: Callable[[Place], Recipe]  # the steps that make it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What is to be built, and in which roots."""
+
+    root: Callable[[Sequence[str]], Root] | None  # by what a build may see; None where there are no rows to make one of
     misfit: str  # why this machine cannot run the root's programs beside its own files, or nothing when it can
     builds: Callable[[Place], Mapping[str, Sequence[Build]]]  # by ecosystem, each after those that it needs
     suggest: Callable[[Missing], str]  # the package to add, or nothing when none is known
@@ -58,6 +65,7 @@ class Order:
 
     name: Name
     build: Build
+    root: Root
     key: str
     canonical: bool
     after: tuple[Name, ...]
@@ -80,7 +88,6 @@ class Workshop:
         self.store = store
         self.progress = progress
         self._beside = beside
-        self._key = digest(demand.workshop)
 
     @cached_property
     def forbidden(self) -> str:
@@ -92,17 +99,21 @@ class Workshop:
         """All builds, each after those that it needs, with what was made before, checked."""
         found: dict[Name, Order] = {}
         canonical: dict[Name, str] = {}  # keys
+        roots: dict[tuple[str, ...], Root] = {}
         for ecosystem, builds in self.demand.builds(PLACE).items():
             for build in builds:
                 name = (ecosystem, build.name)
                 after = tuple((ecosystem, other) for other in build.after)
-                canonical[name] = key = self._key_of(build, [canonical[other] for other in after], canonical=True)
+                root = roots.get(build.sees) or roots.setdefault(build.sees, self._root(build))
+                canonical[name] = key = _key(build, root, [canonical[other] for other in after], canonical=True)
                 result = self.kept(key)
                 entered = result is not None or not self.forbidden
                 if not entered:
-                    key = self._key_of(build, [found[other].key for other in after], canonical=False)
+                    key = _key(build, root, [found[other].key for other in after], canonical=False)
                     result = self.kept(key)
-                found[name] = Order(name=name, build=build, key=key, canonical=entered, after=after, result=result)
+                found[name] = Order(
+                    name=name, build=build, root=root, key=key, canonical=entered, after=after, result=result
+                )
         return found
 
     @property
@@ -114,7 +125,8 @@ class Workshop:
         """Return what would have to be downloaded for that."""
         lacking = self.lacking
         inputs = [item.source for order in lacking for item in order.build.inputs if isinstance(item.source, Artifact)]
-        return self.store.missing([*(self.demand.artifacts if lacking else ()), *inputs])
+        rows = [artifact for order in lacking for artifact in order.root.artifacts]
+        return self.store.missing(dict.fromkeys([*rows, *inputs]))
 
     def make(self, *, compare: bool = True, meanwhile: Sequence[Artifact] = ()) -> Results:
         """Build what has to be built, and return all results.
@@ -129,8 +141,6 @@ class Workshop:
 
         """
         if lacking := self.lacking:
-            if self.demand.workshop is None:
-                raise BuildError(f"{building.names(lacking)}: the lock has no system packages to build it with")
             building.Building(self, lacking).run(meanwhile)
             del self.orders
         found: Results = {}
@@ -166,16 +176,10 @@ class Workshop:
         (path,) = (home / _OUT).iterdir()
         return Built(path=path, sha256=facts["sha256"], canonical=facts["canonical"])
 
-    def _key_of(self, build: Build, after: Sequence[str], *, canonical: bool) -> str:
-        return digest(
-            {
-                "workshop": self._key,
-                "canonical": canonical,
-                "inputs": [[item.name, _sha256(item), item.executable] for item in build.inputs],
-                "steps": [[list(step.argv), [list(pair) for pair in step.env]] for step in build.steps],
-                "after": [[name, key] for name, key in zip(build.after, after, strict=True)],
-            }
-        )
+    def _root(self, build: Build) -> Root:
+        if self.demand.root is None:
+            raise BuildError(f"{build.title}: the lock has no system packages to build it with")
+        return self.demand.root(build.sees)
 
     def _compare(self) -> None:
         """Hold the results against what the lock says has come out."""
@@ -196,6 +200,18 @@ class Workshop:
             self.progress.warn(
                 f"built from the locked sources, yet not the same files as where they were locked: {names}"
             )
+
+
+def _key(build: Build, root: Root, after: Sequence[str], *, canonical: bool) -> str:
+    return digest(
+        {
+            "workshop": root.key,
+            "canonical": canonical,
+            "inputs": [[item.name, _sha256(item), item.executable] for item in build.inputs],
+            "steps": [[list(step.argv), [list(pair) for pair in step.env]] for step in build.steps],
+            "after": [[name, key] for name, key in zip(build.after, after, strict=True)],
+        }
+    )
 
 
 def _sha256(item: Input) -> str:

@@ -88,6 +88,25 @@ def test_the_lock_is_another_one() -> None:
     assert [package.get("build") for package in written] == [None, None, True, True]
 
 
+@pytest.mark.parametrize(
+    ("names", "seen"),
+    [
+        ((), {"zlib1g", "cmake", "libpq-dev", "libpq5"}),
+        (("gcc",), {"zlib1g", "cmake", "libpq-dev", "libpq5", "gcc", "cpp"}),
+        (("jq", "lost"), {"zlib1g", "cmake", "libpq-dev", "libpq5", "jq"}),
+    ],
+)
+def test_a_build_sees_what_it_names_and_what_a_person_named(names: tuple[str, ...], seen: set[str]) -> None:
+    """Else each package that comes for another one's sake would change what all builds depend on."""
+    gcc = {**row("gcc", "r:curl", build=True), "dependencies": ["cpp", "zlib1g"]}
+    pq = {**row("libpq-dev", "requested"), "dependencies": ["libpq5"]}
+    tools = [gcc, row("cpp", "dependency", build=True), row("cmake", "requested", build=True)]
+    rows = locked(BASE, OURS, *tools, pq, row("libpq5", "dependency"))
+    root = building.seen(rows, SELECTION, names).root(AMD64)
+    assert root
+    assert {package.name for package in root.packages} == seen
+
+
 def test_a_lock_without_is_what_it_always_was() -> None:
     canonical: Any = pins.canonical(PLAIN)
     assert all("build" not in package for package in canonical["roots"][str(AMD64)]["packages"])

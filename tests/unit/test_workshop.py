@@ -16,7 +16,7 @@ from dsenv.operations import build as operation
 from dsenv.outputs import build_log
 from dsenv.outputs.build_log import Missing
 from dsenv.outputs.schedule import Schedule, share
-from dsenv.outputs.workshop import Demand, Workshop
+from dsenv.outputs.workshop import Demand, Root, Workshop
 from dsenv.pins import Artifact
 from dsenv.progress import Silent
 from dsenv.steps import Input, PrependPath, Recipe, Run
@@ -51,6 +51,17 @@ def script(place: Place, text: str) -> tuple[Run, ...]:
     return (Run(argv=("sh", "-ec", text.replace("@", place.prefix))),)
 
 
+def root(key: str) -> Root:
+    """Return a root without packages."""
+    return Root(
+        key=key,
+        artifacts=(),
+        recipe=lambda place: Recipe(
+            name="system", title="nothing", steps=(PrependPath(name="PATH", directories=(f"{place.root}/usr/bin",)),)
+        ),
+    )
+
+
 def demand(builds: dict[str, str], after: dict[str, Sequence[str]] | None = None, **changes: object) -> Demand:
     """Return a demand of scripts, by name, to be run by the machine's own shell."""
 
@@ -68,11 +79,7 @@ def demand(builds: dict[str, str], after: dict[str, Sequence[str]] | None = None
         return {"x": found}
 
     whole = Demand(
-        workshop=["a root without packages"],
-        artifacts=(),
-        recipe=lambda place: Recipe(
-            name="system", title="nothing", steps=(PrependPath(name="PATH", directories=(f"{place.root}/usr/bin",)),)
-        ),
+        root=lambda names: root(f"a root with {sorted(names)}"),
         misfit="",
         builds=at,
         suggest=lambda lost: "libpq-dev" if lost.name == "libpq-fe.h" else "",
@@ -115,7 +122,8 @@ def test_a_key_covers_all_that_a_result_depends_on(other: Build) -> None:
 def test_a_key_covers_nothing_else() -> None:
     told = replace(BUILD, title="A!", sha256=HASH, record=True, pure=True)
     assert _order(told).key == _order(BUILD).key
-    assert _order(BUILD, workshop=["another root"]).key != _order(BUILD).key
+    assert _order(BUILD, root=lambda _: root("another")).key != _order(BUILD).key
+    assert _order(replace(BUILD, sees=("zlib1g-dev",))).key != _order(BUILD).key
 
 
 def test_a_key_covers_what_was_built_before(tmp_path: Path) -> None:
@@ -240,7 +248,7 @@ def test_a_machine_of_another_kind_cannot_build_beside(tmp_path: Path) -> None:
         beside(wanted, tmp_path).make()
     assert "this machine is arch" in caught.value.cause
     with pytest.raises(BuildError, match="a 1: the lock has no system packages to build it with"):
-        beside(demand({"a": "true"}, workshop=None), tmp_path).make()
+        beside(demand({"a": "true"}, root=None), tmp_path).make()
 
 
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dsenv.ecosystems.system.building import workshop
+    from dsenv.ecosystems.system.building import seen, workshop
     from dsenv.ecosystems.system.development import bringing
     from dsenv.ecosystems.system.install import recipe
     from dsenv.ecosystems.system.offer import offers, survey
@@ -66,6 +66,7 @@ __all__ = [
     "recorded",
     "resolve",
     "revealed",
+    "seen",
     "supplier",
     "survey",
     "title",
@@ -76,7 +77,7 @@ __all__ = [
 ]
 
 DOORS = {
-    "building": ("workshop",),
+    "building": ("seen", "workshop"),
     "development": ("bringing",),
     "install": ("recipe",),
     "offer": ("offers", "survey"),

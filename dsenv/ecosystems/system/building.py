@@ -18,7 +18,7 @@ from dsenv.tools import deb
 from dsenv.tree import WORKERS, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from dsenv.ecosystems.system.pins import Package, Pins, Root
     from dsenv.pins import Selection
@@ -36,6 +36,29 @@ _SEARCH: Final = (
     ("PKG_CONFIG_LIBDIR", r"usr/(?:lib(?:/[^/]+)?|share)/pkgconfig/[^/]+\.pc"),
     ("PERL5LIB", r"usr/(?:share/perl5|share/perl/[^/]+|lib/[^/]+/perl5?/[^/]+)/[^/]+"),
 )
+
+
+def seen(pins: Pins, selection: Selection, names: Collection[str]) -> Pins:
+    """Return the pins with the base, what a person asked for building, ``names``, and what all of them depend on."""
+    root = pins.root(selection.target)
+    if root is None:
+        return pins
+    rows = {row.name: row for row in root.packages}
+    pending = [row.name for row in root.packages if row.base or (_is_for_building(row) and "requested" in row.why)]
+    pending.extend(name for name in names if name in rows)
+    reached: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in reached:
+            reached.add(name)
+            pending.extend(rows[name].dependencies)
+    kept = tuple(row for row in root.packages if row.name in reached)
+    narrowed = root.model_copy(update={"packages": kept})
+    return pins.model_copy(update={"roots": {**pins.roots, str(selection.target): narrowed}})
+
+
+def _is_for_building(row: Package) -> bool:
+    return row.build or row.name.endswith("-dev")  # who has it among [system] packages need not name it twice
 
 
 def workshop(pins: Pins, selection: Selection) -> object:
@@ -85,7 +108,9 @@ def _alternatives(pins: Pins, root: Root, store: Store) -> dict[str, str]:
 
     with ThreadPoolExecutor(WORKERS) as pool:
         choices = [choice for found in pool.map(registered, root.packages) for choice in found]
-    return alternatives.whole(choices, root.alternatives)
+    there = {choice.path for choice in choices}
+    locked = {link: path for link, path in root.alternatives.items() if path in there}  # of what is seen here
+    return alternatives.whole(choices, locked)
 
 
 def _table() -> dict[str, Any]:
