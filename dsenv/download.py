@@ -130,7 +130,8 @@ def _failure(artifact: Artifact, troubles: list[DsenvError]) -> DsenvError:
             cause=cause,
             hint="Find out who changed it, the lock or the server, before you go on.",
         )
-    hint = next((trouble.hint for trouble in troubles if trouble.hint), "Check the network, then run it again.")
+    hint = next((trouble.hint for trouble in troubles if trouble.hint), artifact.hint)
+    hint = hint or "Check the network, then run it again."
     return DownloadError(f"{artifact.filename} could not be downloaded", cause=cause or "no address known", hint=hint)
 
 

@@ -101,6 +101,10 @@ class Offer(Protocol):
     def label(self) -> str:
         """Return the distribution for a person: ``debian bookworm``."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is all that the distribution has, not only what is locked of it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
@@ -257,8 +261,18 @@ class Ecosystem(Protocol):
     def network(self, spec: Any | None) -> Network:
         """Return what the tools of this ecosystem know of the way to servers, those of a spec among them."""
 
-    def needs(self, spec: Any, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
-        """Return the system packages that are needed whatever the resolution will be."""
+    def needs(self, spec: Any, offers: Mapping[Target, Offer], previous: Sequence[Any]) -> tuple[Need, ...]:
+        """Return the system packages that are needed whatever the resolution will be.
+
+        Args:
+            spec: Its own model.
+            offers: What each target's distribution has; of a lock alone where nothing else is to move.
+            previous: Its pins as they are locked.
+
+        Raises:
+            ResolutionError: There is no such package; or only the distribution, not the lock, can tell.
+
+        """
 
     def resolve(self, request: Request) -> Resolution:
         """Find the exact packages."""
@@ -277,6 +291,9 @@ class Ecosystem(Protocol):
 
     def versions(self, pins: Any) -> Mapping[str, str]:
         """Return the version of each package, by the name that a person would upgrade it by."""
+
+    def groups(self, pins: Any) -> Sequence[str]:
+        """Return the groups that the lock has, by normalized names."""
 
     def owns(self, filename: str, text: str) -> bool:
         """Say whether a file of its own, or an export, was written by dsenv and by nobody since."""

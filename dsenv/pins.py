@@ -9,7 +9,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -44,6 +47,7 @@ class Artifact:
     sha256: str  # 64 lower-case hexadecimal digits
     size: int | None = None  # bytes
     urls: tuple[str, ...] = ()  # in the order in which they are tried
+    hint: str = ""  # what else to do where none of them serves it
 
     def __post_init__(self) -> None:
         if not SHA256.fullmatch(self.sha256):
@@ -83,6 +87,36 @@ class Selection:
 
     target: Target
     groups: tuple[str, ...] = ()  # beyond the packages that belong to no group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """Which groups somebody asks for, by any of their spellings, before a lock says which there are."""
+
+    named: tuple[str, ...] = ()
+    everything: bool = False
+    without: tuple[str, ...] = ()  # wins over the other two
+
+    def __bool__(self) -> bool:
+        return bool(self.named or self.everything or self.without)
+
+    def of(self, known: Collection[str]) -> tuple[str, ...]:
+        """Return those among the groups of a lock, sorted, and any that is named and unknown.
+
+        Args:
+            known: Normalized, as PEP 735 compares them.
+
+        """
+        wanted = {normal_group(name) for name in self.named} | {*(known if self.everything else ())}
+        return tuple(sorted(wanted - {normal_group(name) for name in self.without}))
+
+
+NO_GROUPS: Final = Groups()
+
+
+def normal_group(name: str) -> str:
+    """Return a group's name in the form in which names are compared (PEP 735)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#\s]*@")  # to the last @: passwords hold some

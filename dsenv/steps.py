@@ -54,9 +54,10 @@ class StartFrom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpack:
-    """Lay a package's files below ``Place.root``."""
+    """Lay an archive's files below ``Place.root``, among those of all others, or into a directory of their own."""
 
-    artifact: Artifact
+    artifact: Artifact  # a .deb, or a tar archive of one directory
+    directory: str = ""  # an absolute path that nothing else uses; "" for the root
     owner: str = ""  # what the package must say that it is: "jq 1.6-2.1"; "" for anything
 
 
@@ -137,5 +138,6 @@ class Recipe:
     inputs: tuple[Input, ...] = ()
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()  # what the place cannot have, for the person who restores
+    differs: tuple[str, ...] = ()  # what the place has in place of what is locked, a sentence each
     epoch: int = 0  # when the newest of it was made, in seconds since 1970: the time stamp of what is generated
     learned: Any = None  # the pins with what only making the inputs could tell, such as a layer's digest

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsenv.cli import report
+from dsenv.pins import Groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +75,28 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., Report]], cli
     return decorate
 
 
+def group_options(function: Callable[..., Report]) -> Callable[..., Report]:
+    """Give a command the options that choose groups, and hand it what they say as ``groups``."""
+
+    @functools.wraps(function)
+    def collected(
+        session: Session, *, groups: tuple[str, ...], all_groups: bool, no_groups: tuple[str, ...], **options: Any
+    ) -> Report:
+        return function(session, groups=Groups(named=groups, everything=all_groups, without=no_groups), **options)
+
+    decorated: Callable[..., Report] = collected
+    for option in reversed(_GROUPS):
+        decorated = option(decorated)
+    return decorated
+
+
+_GROUPS = (
+    click.option("--group", "groups", multiple=True, metavar="NAME", help="With this group, too; may be repeated."),
+    click.option("--all-groups", is_flag=True, help="With every group."),
+    click.option(
+        "--no-group", "no_groups", multiple=True, metavar="NAME", help="Without this one, whatever else is asked for."
+    ),
+)
 _COMMON = (
     click.option(
         "-C",

@@ -12,6 +12,7 @@ from dsenv.operations import build as building
 from dsenv.operations import libraries
 from dsenv.operations.selection import select
 from dsenv.outputs import image
+from dsenv.pins import NO_GROUPS
 from dsenv.tools import engine as engines
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from dsenv.locks import Locks
     from dsenv.operations.selection import Selected
-    from dsenv.pins import Target
+    from dsenv.pins import Groups, Target
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.spec import Spec
@@ -46,7 +47,7 @@ def docker(
     progress: Progress,
     target: Target,
     *,
-    groups: Sequence[str] = (),
+    groups: Groups = NO_GROUPS,
     build: bool = True,
     frozen: bool = False,
 ) -> DockerResult:

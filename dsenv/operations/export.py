@@ -8,16 +8,15 @@ from dsenv import locks
 from dsenv.ecosystems import ECOSYSTEMS
 from dsenv.errors import WrongUseError
 from dsenv.operations.selection import host_target, select
+from dsenv.pins import NO_GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dsenv.pins import Target
+    from dsenv.pins import Groups, Target
     from dsenv.project import Project
     from dsenv.spec import Spec
 
 
-def export(project: Project, spec: Spec, form: str, *, target: Target | None = None, groups: Sequence[str] = ()) -> str:
+def export(project: Project, spec: Spec, form: str, *, target: Target | None = None, groups: Groups = NO_GROUPS) -> str:
     """Return the text of an export.
 
     Args:

@@ -186,7 +186,9 @@ class _Work:
         return held or [self.adopted[row.name]] if row.name in self.adopted else held
 
     def _needs(self, asked: Sequence[Ecosystem], offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
-        return tuple(need for row in asked for need in row.needs(self.spec.parts[row.name], offers))
+        return tuple(
+            need for row in asked for need in row.needs(self.spec.parts[row.name], offers, self._preferred(row))
+        )
 
     def _side_by_side(
         self,

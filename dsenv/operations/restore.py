@@ -10,16 +10,15 @@ from dsenv import __version__, locks, tree
 from dsenv.ecosystem import GroundCheck
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DriftError, writing
-from dsenv.operations import build, libraries
+from dsenv.operations import build, libraries, strictness
 from dsenv.operations.selection import Selected, host_target, select
 from dsenv.outputs import project as output
+from dsenv.pins import NO_GROUPS
 from dsenv.progress import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dsenv.outputs.project import Environment
-    from dsenv.pins import Artifact
+    from dsenv.pins import Artifact, Groups
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.spec import Spec
@@ -57,7 +56,15 @@ class RestoreResult:
         return not self.misfit and not self.ground.missing
 
 
-def plan(project: Project, spec: Spec, store: Store, progress: Progress, *, groups: Sequence[str] = ()) -> RestorePlan:
+def plan(
+    project: Project,
+    spec: Spec,
+    store: Store,
+    progress: Progress,
+    *,
+    groups: Groups = NO_GROUPS,
+    strict: bool = False,
+) -> RestorePlan:
     """Return what restoring would do; nothing is changed.
 
     Args:
@@ -66,15 +73,21 @@ def plan(project: Project, spec: Spec, store: Store, progress: Progress, *, grou
         store: Where artifacts come from and go to.
         progress: Told what is going on.
         groups: Which groups to install beyond what belongs to none.
+        strict: Whether anything else than what is locked is an error.
 
     """
     held = locks.read_fresh(project.directory, spec)
     selected = select(held, host_target(), groups)
     misfit = FOUNDATION.misfit(selected.ground, selected.selection.target)
+    ground = GroundCheck() if misfit else FOUNDATION.check_ground(selected.ground, selected.selection.target)
+    if strict:
+        strictness.insist(misfit=misfit, ground=ground)
     if misfit:
         progress.warn(f"{misfit}: only the Python packages are restored here, and system packages are only checked")
     mode: output.Mode = "host" if misfit else "project"
     standing = _standing(project, selected, mode, progress)
+    if strict and standing:
+        strictness.insist(differs=standing.differs)
     place = output.next_place(project, selected.id, mode)
     workshop = None if standing else build.workshop(selected, place, store, progress)
     missing = () if standing else store.missing(selected.artifacts(place))
@@ -82,7 +95,7 @@ def plan(project: Project, spec: Spec, store: Store, progress: Progress, *, grou
         selected=selected,
         mode=mode,
         misfit=misfit,
-        ground=GroundCheck() if misfit else FOUNDATION.check_ground(selected.ground, selected.selection.target),
+        ground=ground,
         standing=standing,
         missing=(*missing, *(workshop.missing() if workshop else ())),
         builds=tuple(order.build.title for order in workshop.lacking) if workshop else (),
@@ -90,12 +103,18 @@ def plan(project: Project, spec: Spec, store: Store, progress: Progress, *, grou
 
 
 def restore(
-    project: Project, spec: Spec, store: Store, progress: Progress, *, groups: Sequence[str] = ()
+    project: Project,
+    spec: Spec,
+    store: Store,
+    progress: Progress,
+    *,
+    groups: Groups = NO_GROUPS,
+    strict: bool = False,
 ) -> RestoreResult:
     """Make the locked environment the current one; the arguments are those of ``plan``."""
     with project.busy(progress):
-        wanted = plan(project, spec, store, progress, groups=groups)
-        environment = wanted.standing or _build(project, wanted.selected, wanted.mode, store, progress)
+        wanted = plan(project, spec, store, progress, groups=groups, strict=strict)
+        environment = wanted.standing or _build(project, wanted, store, progress, strict=strict)
         if environment.path != project.current():
             project.make_current(environment.path)
         _sweep(project, keep=_KEPT)
@@ -138,7 +157,8 @@ def _whole(path: Path, selected: Selected, mode: output.Mode, progress: Progress
     return environment
 
 
-def _build(project: Project, selected: Selected, mode: output.Mode, store: Store, progress: Progress) -> Environment:
+def _build(project: Project, wanted: RestorePlan, store: Store, progress: Progress, *, strict: bool) -> Environment:
+    selected, mode = wanted.selected, wanted.mode
     _sweep(project, keep=_KEPT)
     place = output.next_place(project, selected.id, mode)
     built = build.perform(selected, place, store, progress)
@@ -146,6 +166,11 @@ def _build(project: Project, selected: Selected, mode: output.Mode, store: Store
     if mode == "project":
         libraries.warn(selected, store, progress)
     recipes = selected.recipes(place, store, progress, built)
+    differs = [sentence for recipe in recipes for sentence in recipe.differs]
+    if strict:
+        strictness.insist(differs=differs)
+    for sentence in differs:
+        progress.warn(sentence)
     path = Path(place.prefix)
     try:
         with writing(path):

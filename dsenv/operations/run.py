@@ -53,10 +53,12 @@ def _answers(project: Project, environment: Environment) -> bool:
     """Say whether locks whose files changed still ask for this environment; reading them takes its time."""
     from dsenv import locks  # noqa: PLC0415
     from dsenv.operations.selection import select  # noqa: PLC0415
-    from dsenv.pins import Target  # noqa: PLC0415
+    from dsenv.pins import Groups, Target  # noqa: PLC0415
 
     try:
-        selected = select(locks.read(project.directory), Target.parse(environment.target), environment.groups)
+        selected = select(
+            locks.read(project.directory), Target.parse(environment.target), Groups(named=tuple(environment.groups))
+        )
     except DsenvError:
         return False
     return selected.id == environment.id

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 from dsenv.errors import WrongUseError
-from dsenv.pins import Selection, Target
+from dsenv.pins import NO_GROUPS, Selection, Target, normal_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from dsenv.builds import Built
     from dsenv.ecosystem import Ecosystem
     from dsenv.locks import Locks
-    from dsenv.pins import Artifact
+    from dsenv.pins import Artifact, Groups
     from dsenv.progress import Progress
     from dsenv.steps import Place, Recipe
     from dsenv.store import Store
@@ -63,11 +62,11 @@ class Selected:
         ]
 
 
-def select(locks: Locks, target: Target, groups: Sequence[str] = ()) -> Selected:
+def select(locks: Locks, target: Target, groups: Groups = NO_GROUPS) -> Selected:
     """Return a selection of ``locks``.
 
     Raises:
-        WrongUseError: The locks have no such target.
+        WrongUseError: The locks have no such target, or no group of a name.
 
     """
     if target not in locks.targets:
@@ -76,8 +75,12 @@ def select(locks: Locks, target: Target, groups: Sequence[str] = ()) -> Selected
             cause=f"It is for {', '.join(map(str, locks.targets))}.",
             hint="Add it to [platform] targets and run `dsenv lock`.",
         )
-    chosen = tuple(sorted({re.sub(r"[-_.]+", "-", group).lower() for group in groups}))  # as PEP 735 compares them
-    return Selected(locks=locks, selection=Selection(target=target, groups=chosen))
+    known = {name for row in ECOSYSTEMS if row.name in locks.parts for name in row.groups(locks.parts[row.name].pins)}
+    unknown = {normal_group(name) for name in (*groups.named, *groups.without)} - known
+    if unknown:
+        listed = ", ".join(sorted(known)) or "none"
+        raise WrongUseError(f"there is no group {', '.join(sorted(unknown))}", hint=f"Groups of the lock: {listed}.")
+    return Selected(locks=locks, selection=Selection(target=target, groups=groups.of(known)))
 
 
 def host_target() -> Target:

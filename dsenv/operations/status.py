@@ -10,6 +10,7 @@ from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DriftError, StaleLockError
 from dsenv.operations.selection import host_target, select
 from dsenv.outputs import project as output
+from dsenv.pins import NO_GROUPS, Groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,7 @@ def status(project: Project, spec: Spec) -> Status:
     locked_id = misfit = ""
     target = host_target()
     if target in held.targets:
-        selected = select(held, target, environment.groups if environment else ())
+        selected = select(held, target, Groups(named=tuple(environment.groups)) if environment else NO_GROUPS)
         locked_id = selected.id
         misfit = FOUNDATION.misfit(selected.ground, target)
         if environment and environment.id == locked_id and environment.mode == ("host" if misfit else "project"):

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
+from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DriftError
-from dsenv.operations import build
+from dsenv.operations import build, strictness
 from dsenv.operations.docker import about
 from dsenv.operations.selection import Selected, select
 from dsenv.outputs import image
 from dsenv.outputs import project as output
-from dsenv.pins import Target
+from dsenv.pins import NO_GROUPS, Groups, Target
 from dsenv.steps import StartFrom
 from dsenv.tools import engine as engines
 from dsenv.tree import Entry
@@ -51,15 +52,24 @@ class VerifyResult:
         return sum(self.compared.values()) + self.settings
 
 
-def verify(project: Project, spec: Spec, store: Store, progress: Progress) -> VerifyResult:
-    """Compare the current environment with the locked artifacts."""
+def verify(project: Project, spec: Spec, store: Store, progress: Progress, *, strict: bool = False) -> VerifyResult:
+    """Compare the current environment with the locked artifacts.
+
+    What it has in place of what is locked is told; with ``strict`` that, and what it stands on, is an error.
+    """
     held = locks.read_fresh(project.directory, spec)
     environment = output.current(project)
     if environment is None:
         raise DriftError("there is no environment", hint="Run `dsenv restore`.")
-    selected = select(held, Target.parse(environment.target), environment.groups)
+    selected = select(held, Target.parse(environment.target), Groups(named=tuple(environment.groups)))
     if environment.id != selected.id:
         raise DriftError("the environment is not that of the lock", hint="Run `dsenv restore`.")
+    if strict:
+        misfit = FOUNDATION.misfit(selected.ground, selected.selection.target)
+        ground = None if misfit else FOUNDATION.check_ground(selected.ground, selected.selection.target)
+        strictness.insist(misfit=misfit, ground=ground, differs=environment.differs)
+    for sentence in environment.differs:
+        progress.warn(sentence)
     place = output.place_of(project, environment)
     _fetch_missing(selected, place, store, progress)
     progress.update("reading the locked artifacts")
@@ -90,7 +100,7 @@ def verify_image(
     progress: Progress,
     target: Target,
     *,
-    groups: Sequence[str] = (),
+    groups: Groups = NO_GROUPS,
 ) -> VerifyResult:
     """Compare an image's files with the locked artifacts, and its settings with what the Dockerfile says."""
     held = locks.read_fresh(project.directory, spec)

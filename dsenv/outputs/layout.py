@@ -31,10 +31,11 @@ Variables = dict[str, str | list[str] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Files below a place's root, and texts elsewhere below its prefix."""
+    """Files below a place's root and in directories of their own, and texts elsewhere below its prefix."""
 
     root: Tree
     places: Mapping[str, Content]  # what each file of the root holds
+    beside: Mapping[str, tuple[Tree, Path]]  # by absolute path: an archive's tree, and where its files lie
     texts: Mapping[str, tuple[bytes, int]]  # by absolute path: content and mode
 
 
@@ -48,17 +49,19 @@ def lay_out(recipes: Sequence[Recipe], place: Place, unpacked: Callable[[Artifac
 
     """
     steps = [step for recipe in recipes for step in recipe.steps]
-    packages = [step for step in steps if isinstance(step, Unpack)]
+    archives = [step for step in steps if isinstance(step, Unpack)]
     texts = {step.path: (step.text.encode(), step.mode) for step in steps if isinstance(step, Write)}
     # A text among the packages' files is one of them, so that none is written through a link that a package brings.
     root = f"{place.root}/"
     inner = {path.removeprefix(root): texts.pop(path) for path in [*texts] if place.root and path.startswith(root)}
     own = {path: text_entry(content, mode) for path, (content, mode) in inner.items()}
     with ThreadPoolExecutor(trees.WORKERS) as pool:
-        found = list(pool.map(lambda package: unpacked(package.artifact), packages))
-    for package, (brought, _) in zip(packages, found, strict=True):
-        _check_owner(package, brought)
-    tree, places = trees.merge([*found, (own, Path(place.root))])
+        found = list(zip(archives, pool.map(lambda archive: unpacked(archive.artifact), archives), strict=True))
+    for archive, (brought, _) in found:
+        _check_owner(archive, brought)
+    beside = {archive.directory: laid for archive, laid in found if archive.directory}
+    among = [laid for archive, laid in found if not archive.directory]
+    tree, places = trees.merge([*among, (own, Path(place.root))])
     places.update({path: content for path, (content, _) in inner.items()})
     for step in steps:
         if isinstance(step, Derive):
@@ -69,7 +72,7 @@ def lay_out(recipes: Sequence[Recipe], place: Place, unpacked: Callable[[Artifac
     for step in steps:
         if isinstance(step, Dereference):
             trees.dereference(tree, places, step.below)
-    return Layout(root=trees.relocate(tree), places=places, texts=texts)
+    return Layout(root=trees.relocate(tree), places=places, beside=beside, texts=texts)
 
 
 def _check_owner(package: Unpack, brought: Tree) -> None:

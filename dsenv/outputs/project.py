@@ -7,11 +7,12 @@ again. Beside the files that the steps say, it holds a manifest of all files as 
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import re
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,7 +21,7 @@ from dsenv import tree as trees
 from dsenv.errors import DriftError, WrongUseError
 from dsenv.outputs import layout
 from dsenv.steps import Place, Recipe, Run
-from dsenv.tools import deb, process
+from dsenv.tools import deb, process, tar
 from dsenv.tree import Difference, Entry, Tree
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Environment:
     titles: list[str]  # "Python 3.11.2, 18 packages"
     notes: list[str]  # what it cannot provide here
     variables: Variables
+    differs: list[str] = field(default_factory=list)  # what it has in place of what is locked
 
     @property
     def path(self) -> Path:
@@ -169,6 +171,7 @@ def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progr
     environment = Environment(
         titles=[recipe.title for recipe in recipes],
         notes=[note for recipe in recipes for note in recipe.notes],
+        differs=[sentence for recipe in recipes for sentence in recipe.differs],
         variables=layout.existing(values),
         prefix=place.prefix,
         made_by=__version__,
@@ -188,12 +191,14 @@ def expected(recipes: Sequence[Recipe], place: Place, store: Store, progress: Pr
     """
 
     def unpacked(artifact: Artifact) -> tuple[Tree, Path]:
-        entries = deb.entries(store.read_checked(artifact))
-        return entries, store.unpacked(artifact, deb.unpack, deb.UNPACKED)[1]
+        path, name = store.read_checked(artifact), artifact.filename
+        entries = deb.entries(path) if name.endswith(".deb") else tar.entries(path, name)
+        return entries, _unpacked(artifact, store)[1]
 
     laid = store.mending(lambda: layout.lay_out(recipes, place, unpacked), progress)
     prefix = place.prefix + "/"
-    tree = {f"{place.root}/{path}".removeprefix(prefix): entry for path, entry in laid.root.items()}
+    below = {place.root: laid.root, **{directory: tree for directory, (tree, _) in laid.beside.items()}}
+    tree = {f"{top}/{path}".removeprefix(prefix): entry for top, part in below.items() for path, entry in part.items()}
     tree.update({path.removeprefix(prefix): layout.text_entry(*text) for path, text in laid.texts.items()})
     return tree
 
@@ -281,14 +286,24 @@ def in_use(path: Path) -> bool:
 
 
 def _write_root(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress) -> layout.Layout:
-    """Lay the packages over each other."""
+    """Lay the packages over each other, and what has a directory of its own into that."""
     progress.update("unpacking the packages")
-    laid = layout.lay_out(recipes, place, lambda artifact: store.unpacked(artifact, deb.unpack, deb.UNPACKED))
+    laid = layout.lay_out(recipes, place, lambda artifact: _unpacked(artifact, store))
     if laid.root:
         progress.update("laying the packages over each other")
         trees.remove(Path(place.root))  # what an attempt before wrote
         trees.materialise(laid.root, laid.places, Path(place.root))
+    for directory, (tree, files) in laid.beside.items():
+        trees.remove(Path(directory))
+        trees.materialise(tree, {path: files / path for path in tree}, Path(directory))
     return laid
+
+
+def _unpacked(artifact: Artifact, store: Store) -> tuple[Tree, Path]:
+    """Return the tree of an archive, and where the store has its files."""
+    if artifact.filename.endswith(".deb"):
+        return store.unpacked(artifact, deb.unpack, deb.UNPACKED)
+    return store.unpacked(artifact, functools.partial(tar.unpack, owner=artifact.filename), tar.UNPACKED)
 
 
 def _run(recipe: Recipe, place: Place, values: Variables, store: Store, progress: Progress) -> None:

@@ -1,30 +1,24 @@
 """Read Debian packages (deb(5)) with the distribution's own ``dpkg-deb``.
 
-Members are checked one by one before anything is written: no path leads outside, nothing but files, links and
-directories exists, and no path comes twice (under a merged /usr, ``lib/x`` and ``usr/lib/x`` are one).
+Under a merged /usr, ``lib/x`` and ``usr/lib/x`` are one path.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import posixpath
-import shutil
 import tarfile
 from typing import TYPE_CHECKING, Final
 
 from dsenv.errors import IntegrityError
 from dsenv.formats import deb822
-from dsenv.tools import process
-from dsenv.tree import SPECIAL_BITS, Entry, Tree, merged, safe_path
+from dsenv.tools import process, tar
+from dsenv.tree import Tree, merged, safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 UNPACKED: Final = "deb1"  # names this way of unpacking in the store's keys
-_CHUNK: Final = 1 << 18
 
 
 def control(path: Path) -> deb822.Stanza:
@@ -66,39 +60,16 @@ def unpack(path: Path, destination: Path) -> Tree:
 
     The returned modes are the package's own; on disk no file is set-user-id.
     """
-    tree: Tree = {}
-    made: set[str] = set()
-
-    def directory(name: str) -> None:
-        if name and name not in made:
-            (destination / name).mkdir(parents=True, exist_ok=True)
-            made.add(name)
-
-    def write(name: str, entry: Entry, blocks: Iterator[bytes]) -> None:
-        directory(name if entry.kind == "directory" else posixpath.dirname(name))
-        if entry.kind == "file":
-            with (destination / name).open("xb") as file:
-                for block in blocks:
-                    file.write(block)
-                os.fchmod(file.fileno(), (entry.mode | 0o600) & ~SPECIAL_BITS)
-
-    def link(name: str, original: str) -> None:
-        directory(posixpath.dirname(name))
-        shutil.copyfile(destination / original, destination / name)
-
-    for name, entry in _members(path, write, link):
-        tree[name] = entry
-    return tree
+    owner = _owner(path)
+    with _tar(path) as archive:
+        return tar.write_all(archive, destination, owner=owner, name=_name)
 
 
 def entries(path: Path) -> Tree:
     """Return the tree of a package, read and hashed from the archive itself."""
-
-    def read(_name: str, _entry: Entry, blocks: Iterator[bytes]) -> None:
-        for _ in blocks:
-            pass
-
-    return dict(_members(path, read, lambda _name, _original: None))
+    owner = _owner(path)
+    with _tar(path) as archive:
+        return tar.read_all(archive, owner=owner, name=_name)
 
 
 def read_files(path: Path, wanted: Callable[[str], bool], *, most: int) -> dict[str, bytes]:
@@ -115,75 +86,10 @@ def read_files(path: Path, wanted: Callable[[str], bool], *, most: int) -> dict[
     return found
 
 
-def _members(
-    path: Path, write: Callable[[str, Entry, Iterator[bytes]], None], link: Callable[[str, str], None]
-) -> Iterator[tuple[str, Entry]]:
-    """Walk the archive once; hand each member's content to ``write`` and yield its entry."""
+def _owner(path: Path) -> str:
+    """Return what a package says that it is: ``jq 1.6-2.1``."""
     package = control(path)
-    owner = f"{package.get('Package', path.name)} {package.get('Version', '')}".strip()
-    seen: Tree = {}
-    directories: set[str] = set()  # those that are members, and those that hold one
-    with _tar(path) as archive:
-        for member in archive:
-            name = _name(member.name)
-            if not name or (member.issym() and member.linkname.strip("/") == name):
-                continue  # base-files of trixie brings the link /lib -> usr/lib, which is what a merged /usr is
-            if not _fits(name, member, seen, directories):
-                raise IntegrityError(f"{owner} brings {name} twice, or below a path that is no directory")
-            if member.islnk():
-                original = _name(member.linkname)
-                if seen.get(original, Entry(kind="directory")).kind != "file":
-                    raise IntegrityError(f"{owner}: {name} is a link to {original}, which does not precede it")
-                entry = seen[original]
-                link(name, original)
-            else:
-                entry = _entry(archive, member, name, owner, write)
-            seen[name] = entry
-            yield name, entry
-
-
-def _fits(name: str, member: tarfile.TarInfo, seen: Tree, directories: set[str]) -> bool:
-    """Say whether a member is the first of its name and lies in directories only; note those."""
-    path = name if member.isdir() else posixpath.dirname(name)
-    while path and path not in directories:
-        if path in seen:
-            return False
-        directories.add(path)
-        path = posixpath.dirname(path)
-    return member.isdir() or (name not in seen and name not in directories)
-
-
-def _entry(
-    archive: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    name: str,
-    owner: str,
-    write: Callable[[str, Entry, Iterator[bytes]], None],
-) -> Entry:
-    mtime = int(member.mtime)
-    if member.issym():
-        if "\0" in member.linkname or not member.linkname:
-            raise IntegrityError(f"{owner}: {name} is a broken link")
-        entry = Entry(kind="link", mode=0o777, content=member.linkname, mtime=mtime, owner=owner)
-        write(name, entry, iter(()))
-    elif member.isdir():
-        entry = Entry(kind="directory", mode=member.mode, mtime=mtime, owner=owner)
-        write(name, entry, iter(()))
-    elif member.isfile():
-        sha256 = hashlib.sha256()
-        unhashed = Entry(kind="file", mode=member.mode, mtime=mtime, owner=owner)
-        write(name, unhashed, _blocks(archive, member, sha256.update))
-        entry = Entry(kind="file", mode=member.mode, content=sha256.hexdigest(), mtime=mtime, owner=owner)
-    else:
-        raise IntegrityError(f"{owner}: {name} is neither a file, a link nor a directory")
-    return entry
-
-
-def _blocks(archive: tarfile.TarFile, member: tarfile.TarInfo, update: Callable[[bytes], None]) -> Iterator[bytes]:
-    file = archive.extractfile(member)
-    while file and (block := file.read(_CHUNK)):
-        update(block)
-        yield block
+    return f"{package.get('Package', path.name)} {package.get('Version', '')}".strip()
 
 
 def _name(member: str) -> str:

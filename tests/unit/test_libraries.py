@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.pylock import Pylock
 
 from dsenv.ecosystem import Libraries, Supplier
 from dsenv.ecosystems.python import linking
+from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.system import pins as system_pins
 from dsenv.ecosystems.system import sonames
 from dsenv.operations import libraries
-from dsenv.pins import Artifact, Target
+from dsenv.pins import Artifact, Selection, Target
 from dsenv.progress import Silent
 from dsenv.store import Store
 from dsenv.tools import elf
@@ -120,6 +123,42 @@ def test_every_known_need_has_a_name_to_ask_for() -> None:
             assert ".so." in soname
             assert sonames.package_names(soname)
     assert sonames.package_names("not a library") == ()
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_build_of_python_brings_what_it_has_loaded(tmp_path: Path, *, linked: bool) -> None:
+    """Its program and modules are followed like a wheel's; a library that lies there unloaded serves nobody."""
+    own, major = "libpython3.12.so.1.0", "libtcl9.0.so"
+    files = {
+        "bin/python3.12": shared_library(needed=(*((own,) if linked else ()), "libm.so.6"), rpath="$ORIGIN/../lib"),
+        f"lib/{own}": shared_library(soname=own, needed=("libdl.so.2",)),
+        f"lib/{major}": shared_library(soname=major, needed=("libX11.so.6",)),
+        "lib/python3.12/lib-dynload/_ssl.cpython-312-x86_64-linux-gnu.so": shared_library(needed=("libssl.so.3",)),
+    }
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"python/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    store = Store(tmp_path / "store")
+    module = {"one/core.cpython-312-x86_64-linux-gnu.so": shared_library(needed=(own, "libm.so.6"))}
+    wheel = store.keep(_wheel(tmp_path / "one.whl", **module).read_bytes())
+    name, url = "one-1-py3-none-any.whl", "https://x.example/one-1-py3-none-any.whl"
+    package = {"name": "one", "version": "1", "wheels": [{"name": name, "url": url, "hashes": {"sha256": wheel}}]}
+    head = {"lock-version": "1.0", "created-by": "dsenv", "requires-python": ">=3.12", "packages": [package]}
+    build = {
+        "filename": "python.tar.gz",
+        "sha256": store.keep(packed.getvalue()),
+        "url": "https://x.example/python.tar.gz",
+    }
+    row = {"target": "linux-amd64", "version": "3.12.9", "libc": "2.36", "build": build}
+    pins = python_pins.Pins(interpreters=(python_pins.Interpreter.model_validate(row),), lock=Pylock.from_dict(head))
+    found = linking.libraries(pins, Selection(target=Target("linux", "amd64")), store)
+    assert found.wanted == {
+        "Python 3.12.9": (*(("libdl.so.2",) if linked else ()), "libm.so.6", "libssl.so.3"),
+        "one": ("libm.so.6",) if linked else ("libm.so.6", own),
+    }
 
 
 def _wheel(path: Path, **members: bytes) -> Path:

@@ -13,14 +13,16 @@ import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.pylock import Pylock
 
 from dsenv import tree
+from dsenv.ecosystems import python
 from dsenv.errors import DriftError, DsenvError, IntegrityError, WrongUseError
-from dsenv.locks import Locks
+from dsenv.locks import Locks, Part
 from dsenv.operations import restore
 from dsenv.operations.selection import image_target, select
 from dsenv.outputs import image, layout, project
-from dsenv.pins import Artifact, Target
+from dsenv.pins import Artifact, Groups, Target
 from dsenv.progress import Silent
 from dsenv.project import Project
 from dsenv.steps import (
@@ -463,8 +465,28 @@ def test_linked_environments_are_not_swept(tmp_path: Path) -> None:
 
 def test_groups_are_compared_as_python_does() -> None:
     target = Target("linux", "amd64")
-    held = Locks(targets=(target,), parts={})
-    assert select(held, target, ["a__b", "A.-b", "c"]).selection.groups == ("a-b", "c")
+    lock = Pylock.from_dict(
+        {
+            "lock-version": "1.0",
+            "created-by": "dsenv",
+            "dependency-groups": ["a-b", "c", "d"],
+            "packages": [],
+        }
+    )
+    part = Part(pins=python.pins.Pins(interpreters=(), lock=lock), inputs={})
+    held = Locks(targets=(target,), parts={"python": part})
+
+    def chosen(**groups: Any) -> tuple[str, ...]:
+        return select(held, target, Groups(**groups)).selection.groups
+
+    assert chosen() == ()
+    assert chosen(named=("a__b", "A.-b", "c")) == ("a-b", "c")
+    assert chosen(everything=True) == ("a-b", "c", "d")
+    assert chosen(everything=True, without=("A_b",)) == ("c", "d")
+    assert chosen(named=("c", "d"), without=("d",)) == ("c",)
+    with pytest.raises(WrongUseError, match="no group e, f") as caught:
+        chosen(named=("e",), everything=True, without=("f",))
+    assert caught.value.hint == "Groups of the lock: a-b, c, d."
 
 
 def test_an_image_is_for_linux_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tarfile
@@ -20,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsenv.errors import DsenvError, IntegrityError, ToolError
-from dsenv.tools import buildkit, deb, engine, http, process
+from dsenv.tools import buildkit, deb, engine, http, process, tar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -359,3 +360,80 @@ def test_reading_some_files_leaves_the_rest(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2_900_000, "what nobody wants is never held as a whole"
     finally:
         tracemalloc.stop()
+
+
+def _archive(path: Path, *members: tuple[str, str], device: bool = False, mode: int = 0o755) -> Path:
+    """Write a compressed tar archive such as no tar would write."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in members:
+            member = tarfile.TarInfo(name)
+            member.mode = mode
+            if text.startswith("-> "):
+                member.type, member.linkname = tarfile.SYMTYPE, text[3:]
+            elif text.startswith("= "):
+                member.type, member.linkname = tarfile.LNKTYPE, text[2:]
+            else:
+                member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+        if device:
+            member = tarfile.TarInfo("top/null")
+            member.type = tarfile.CHRTYPE
+            archive.addfile(member)
+    return path
+
+
+def test_an_archive_of_one_directory_is_unpacked(tmp_path: Path) -> None:
+    path = _archive(
+        tmp_path / "x.tar.gz",
+        ("top/bin/python3.12", "\x7f"),
+        ("top/bin/python3", "-> python3.12"),
+        ("top/lib/terminfo", "-> ../share/terminfo"),
+        ("./top/bin/again", "= top/bin/python3.12"),
+        mode=0o6755,
+    )
+    (tmp_path / "out").mkdir()
+    found = tar.unpack(path, tmp_path / "out", "x")
+    assert found == tar.entries(path, "x")
+    assert {name: (entry.kind, entry.mode, entry.owner) for name, entry in found.items()} == {
+        "bin/python3.12": ("file", 0o755, "x"),
+        "bin/python3": ("link", 0o777, "x"),
+        "lib/terminfo": ("link", 0o777, "x"),
+        "bin/again": ("file", 0o755, "x"),
+    }
+    assert (tmp_path / "out/bin/again").read_text() == "\x7f"
+    assert stat.S_IMODE((tmp_path / "out/bin/python3.12").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ([("top/../../evil", "1")], "leads outside"),
+        ([("/etc/passwd", "1")], "leads outside"),
+        ([("top/a", "-> /etc/passwd")], "leads outside"),
+        ([("top/a/b", "-> ../../../x")], "leads outside"),
+        ([("top/a", "-> ../top/x")], "leads outside"),
+        ([("top/a", "-> b"), ("top/a/c", "1")], "below a path that is no directory"),
+        ([("top/a", "1"), ("other/a", "1")], "brings a twice"),
+        ([("top/a", "= /etc/passwd")], "leads outside"),
+        ([("top/a", "= top/b")], "does not precede it"),
+    ],
+)
+def test_an_archive_that_leads_elsewhere_is_refused(members: list[tuple[str, str]], told: str, tmp_path: Path) -> None:
+    path = _archive(tmp_path / "x.tar.gz", *members)
+    with pytest.raises(IntegrityError, match=told):
+        tar.entries(path, "x")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(IntegrityError, match=told):
+        tar.unpack(path, tmp_path / "out", "x")
+    assert not (tmp_path / "evil").exists()
+
+
+def test_an_archive_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = _archive(tmp_path / "x.tar.gz", ("top/a", "1" * 100_000), device=True)
+    with pytest.raises(IntegrityError, match="null is neither a file, a link nor a directory"):
+        tar.entries(path, "x")
+    content = path.read_bytes()
+    for damaged in (content[: len(content) // 2], b"no archive", content[:60] + b"\0" * 60 + content[120:]):
+        path.write_bytes(damaged)
+        with pytest.raises(IntegrityError, match="x is not a readable archive"):
+            tar.entries(path, "x")

@@ -8,16 +8,15 @@ import click
 
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
+from dsenv.cli.session import group_options
 from dsenv.errors import WrongUseError
 from dsenv.pins import TARGETS
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
+    from dsenv.pins import Groups
 
 
-group_option = click.option(
-    "--group", "groups", multiple=True, metavar="NAME", help="With this group, too; may be repeated."
-)
 target_option = click.option(
     "--target",
     type=click.Choice([name for name in TARGETS if name.startswith("linux")]),
@@ -25,18 +24,20 @@ target_option = click.option(
 )
 
 
-def require_image(groups: tuple[str, ...], target: str | None) -> None:
+def require_image(groups: Groups, target: str | None) -> None:
     """Refuse the options that choose an image where none is asked for."""
     if groups or target:
-        raise WrongUseError("--group and --target choose an image", hint="Add --image, or leave them out.")
+        raise WrongUseError(
+            "--group and its like, and --target, choose an image", hint="Add --image, or leave them out."
+        )
 
 
 @make("docker", short_help="Write the Dockerfile and build the image.")
 @click.option("--no-build", is_flag=True, help="Only write the Dockerfile and its context.")
-@group_option
+@group_options
 @target_option
 @click.option("--frozen", is_flag=True, help="Write nothing into the lock.")
-def command(session: Session, *, no_build: bool, groups: tuple[str, ...], target: str | None, frozen: bool) -> Report:
+def command(session: Session, *, no_build: bool, groups: Groups, target: str | None, frozen: bool) -> Report:
     """Write the Dockerfile with all that it needs, and build it with the network off."""
     from dsenv.operations.docker import docker  # noqa: PLC0415
     from dsenv.operations.selection import image_target  # noqa: PLC0415

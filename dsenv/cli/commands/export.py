@@ -8,17 +8,19 @@ import click
 
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
+from dsenv.cli.session import group_options
 from dsenv.pins import TARGETS, Target
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
+    from dsenv.pins import Groups
 
 
 @make("export", short_help="Print the pins in another tool's form.")
 @click.argument("form")
-@click.option("--group", "groups", multiple=True, metavar="NAME", help="With this group, too; may be repeated.")
+@group_options
 @click.option("--target", type=click.Choice(TARGETS), help="For this kind of machine.  [default: as this one]")
-def command(session: Session, *, form: str, groups: tuple[str, ...], target: str | None) -> Report:
+def command(session: Session, *, form: str, groups: Groups, target: str | None) -> Report:
     """Print the pins in another tool's form.
 
     FORM is requirements, a requirements.txt with hashes for pip and uv; or uv-constraints, a table for pyproject.toml

@@ -8,17 +8,22 @@ import click
 
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
+from dsenv.cli.session import group_options
 from dsenv.errors import Exit
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
     from dsenv.operations.restore import RestorePlan, RestoreResult
+    from dsenv.pins import Groups
 
 
 @make("restore", short_help="Rebuild the locked environment in this project.")
-@click.option("--group", "groups", multiple=True, metavar="NAME", help="Install this group, too; may be repeated.")
+@group_options
+@click.option(
+    "--strict", is_flag=True, help="Fail where this machine can only have something else than what is locked."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def command(session: Session, *, groups: tuple[str, ...], dry_run: bool) -> Report:
+def command(session: Session, *, groups: Groups, strict: bool, dry_run: bool) -> Report:
     """Rebuild the locked environment in the project's directory, without root and without touching the machine."""
     from dsenv.operations.restore import plan, restore  # noqa: PLC0415
 
@@ -26,8 +31,8 @@ def command(session: Session, *, groups: tuple[str, ...], dry_run: bool) -> Repo
     spec = session.spec(project)
     store = session.store(spec)
     if dry_run:
-        return _planned(plan(project, spec, store, session.terminal, groups=groups))
-    return report(restore(project, spec, store, session.terminal, groups=groups))
+        return _planned(plan(project, spec, store, session.terminal, groups=groups, strict=strict))
+    return report(restore(project, spec, store, session.terminal, groups=groups, strict=strict))
 
 
 def report(result: RestoreResult) -> Report:
@@ -44,6 +49,7 @@ def report(result: RestoreResult) -> Report:
             "complete": result.complete,
             "misfit": result.misfit,
             "notes": environment.notes,
+            "differs": environment.differs,
             "base": {word: list(rows) for word, rows in result.ground.by_word().items()},
         },
     )

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dsenv.cli.commands.docker import group_option, require_image, target_option
+from dsenv.cli.commands.docker import require_image, target_option
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
+from dsenv.cli.session import group_options
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
+    from dsenv.pins import Groups
 
 
 @make(
@@ -21,12 +23,10 @@ if TYPE_CHECKING:
     context_settings={"allow_interspersed_args": False},  # what follows the command is the command's
 )
 @click.option("--image", is_flag=True, help="Run it in a new container of the project's image instead.")
-@group_option
+@group_options
 @target_option
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT ...]")
-def command(
-    session: Session, *, image: bool, groups: tuple[str, ...], target: str | None, argv: tuple[str, ...]
-) -> Report:
+def command(session: Session, *, image: bool, groups: Groups, target: str | None, argv: tuple[str, ...]) -> Report:
     """Run a command in the environment; its exit code becomes that of dsenv."""
     from dsenv.operations import run  # noqa: PLC0415
 

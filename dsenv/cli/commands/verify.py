@@ -7,34 +7,39 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dsenv.cli.commands.docker import group_option, require_image, target_option
+from dsenv.cli.commands.docker import require_image, target_option
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
-from dsenv.errors import Exit
+from dsenv.cli.session import group_options
+from dsenv.errors import Exit, WrongUseError
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
     from dsenv.operations.verify import VerifyResult
+    from dsenv.pins import Groups
 
 _SHOWN = 50  # differences that text names; JSON has all
 
 
 @make("verify", short_help="Prove, file by file, that the environment is what the lock says.")
 @click.option("--image", is_flag=True, help="Prove it of the project's image instead.")
-@group_option
+@group_options
 @target_option
-def command(session: Session, *, image: bool, groups: tuple[str, ...], target: str | None) -> Report:
+@click.option("--strict", is_flag=True, help="Fail, too, where this machine has something else than what is locked.")
+def command(session: Session, *, image: bool, groups: Groups, target: str | None, strict: bool) -> Report:
     """Compare every file with the locked artifact that it comes from."""
     from dsenv.operations.selection import image_target  # noqa: PLC0415
     from dsenv.operations.verify import verify, verify_image  # noqa: PLC0415
 
     project = session.project()
     spec = session.spec(project)
+    if image and strict:
+        raise WrongUseError("an image stands on nothing of this machine", hint="Leave --strict or --image out.")
     if image:
         result = verify_image(project, spec, session.store(spec), session.terminal, image_target(target), groups=groups)
     else:
         require_image(groups, target)
-        result = verify(project, spec, session.store(spec), session.terminal)
+        result = verify(project, spec, session.store(spec), session.terminal, strict=strict)
     return Report(
         lines=_lines(result),
         code=Exit.DRIFT if result.differences else Exit.DONE,

@@ -25,6 +25,7 @@ from pathlib import Path
 _CHECKED = (0b11).to_bytes(4, "little")  # the hash of the source is compared at each import
 _SHA256 = 64  # hexadecimal digits
 _CHUNK = 50  # sources that are compiled as one piece of work
+_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main(plan: Path) -> None:
@@ -36,7 +37,7 @@ def main(plan: Path) -> None:
         wanted[pack(cache, sha256, said["tag"])] = Path(wheel), Path(said["site"])
     for directory in filter(Path.is_dir, map(Path, said["library"])):
         wanted[pack(cache, _digest(directory), said["tag"])] = directory, directory
-    with ThreadPoolExecutor(2 * len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(2 * _PROCESSORS) as pool:
         whole = list(pool.map(lambda path: _lay(path, wanted[path][1]), wanted))
     missing = {path: wanted[path][0] for path, laid in zip(wanted, whole) if not laid}  # noqa: B905 - as below
     if missing:
@@ -116,7 +117,7 @@ def _make(missing: dict[Path, Path]) -> None:
     made: dict[Path, dict[str, bytes]] = {path: {} for path in missing}
     pieces = [(place, names) for _, place, names in work]
     try:
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ProcessPoolExecutor(_PROCESSORS) as pool:
             done = list(pool.map(_compiled, pieces))
     except (ImportError, OSError):  # no shared memory, as in some sandboxes
         done = [_compiled(piece) for piece in pieces]

@@ -11,11 +11,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.python import pins as python_pins
-from dsenv.ecosystems.python import probe
+from dsenv.ecosystems.python import platforms, probe
 from dsenv.errors import IntegrityError
 from dsenv.formats import toml_write
 from dsenv.formats.toml_write import Inline
-from dsenv.steps import Input, PrependPath, Recipe, Run, SetEnv, Step
+from dsenv.pins import Target
+from dsenv.steps import Input, PrependPath, Recipe, Run, SetEnv, Step, Unpack
 from dsenv.tools import wheel
 
 if TYPE_CHECKING:
@@ -58,16 +59,18 @@ def recipe(
     del progress, built
     chosen = pins.select(selection)
     interpreter = pins.interpreter(selection.target)
-    python, notes = probe.interpreter(interpreter, place)
+    python, differs = probe.interpreter(interpreter, place)
     venv = f"{place.prefix}/venv"
     cache = f"{place.prefix}/.uv"
     env = (*_SETTINGS, ("UV_CACHE_DIR", cache))
     compiled = ("--compile-bytecode",) if place.kind == "image" else ()
+    build = interpreter.build.artifact() if interpreter.build else None
     steps: tuple[Step, ...] = (
+        *(_unpack(build, place) if build else ()),
         Run(argv=(f"{place.inputs}/uv", *_VENV, "--python", python, venv), env=env),
         Run(argv=(f"{place.inputs}/uv", *_SYNC, *compiled, "--python", venv, f"{place.inputs}/pylock.toml"), env=env),
-        *_compile(python, place),
-        Run(argv=("rm", "-rf", cache)),
+        *_compile(python, interpreter, place),
+        Run(argv=("rm", "-rf", cache, *([_packs(place)] if build and place.kind == "image" else []))),
         PrependPath(name="PATH", directories=(f"{venv}/bin",)),
         SetEnv(name="VIRTUAL_ENV", value=venv),
         SetEnv(name="PYTHONNOUSERSITE", value="1"),
@@ -85,32 +88,54 @@ def recipe(
             Input(name="pylock.toml", source=_pylock([package for package, _ in chosen], wheels)),
             _uv(python_pins.installer(pins, selection.target).artifact(), store),
             *_compiling(interpreter, wheels, place, store),
+            *([Input(name=build.filename, source=build)] if build and place.kind == "image" else []),
             *(Input(name=f"wheels/{wheel.filename}", source=wheel) for wheel in wheels),
         ),
         steps=steps,
-        notes=notes,
+        differs=(differs,) if differs else (),
     )
 
 
-def _compile(python: str, place: Place) -> tuple[Run, ...]:
-    """Return the step that lays a project's bytecode; in an image uv compiles, as there is no store."""
-    if place.kind == "image":
+def _unpack(build: Artifact, place: Place) -> tuple[Step, ...]:
+    """Return the steps that put a build of Python in place."""
+    directory = probe.home(place)
+    if place.kind != "image":
+        return (Unpack(artifact=build, directory=directory),)
+    form = ("--extract", "--no-same-owner", "--strip-components=1")
+    return (
+        Run(argv=("mkdir", "-p", directory)),
+        Run(argv=("tar", *form, "--directory", directory, "--file", f"{place.inputs}/{build.filename}")),
+    )
+
+
+def _packs(place: Place) -> str:
+    """Return where an image's bytecode lies while it is laid: there is no store."""
+    return f"{place.prefix}/.bytecode"
+
+
+def _compile(python: str, row: Interpreter, place: Place) -> tuple[Run, ...]:
+    """Return the step that lays bytecode: all of a project's, and of an image's, where uv does it, that of a build."""
+    if place.kind == "image" and not row.build:
         return ()
     return (Run(argv=(python, "-I", "-S", "-B", "-W", "ignore", *(f"{place.inputs}/{name}" for name in _COMPILE))),)
 
 
 def _compiling(row: Interpreter, wheels: Sequence[Artifact], place: Place, store: Store) -> tuple[Input, ...]:
     """Return what that step reads: the program, and what it is to do."""
-    if place.kind == "image":
+    if place.kind == "image" and not row.build:
         return ()
     minor = row.version.rpartition(".")[0]
+    library = [f"{place.root}/usr/lib/python{version}" for version in (minor, "3") if place.root]
+    if row.build:
+        library = [f"{probe.home(place)}/{platforms.library(Target.parse(row.target), minor)}"]
     plan = {
-        "cache": str(store.cache("bytecode")),
+        "cache": _packs(place) if place.kind == "image" else str(store.cache("bytecode")),
         "tag": probe.compiled(row, place),
         "site": f"{place.prefix}/venv/lib/python{minor}/site-packages",
-        "wheels": {wheel.sha256: f"{place.inputs}/wheels/{wheel.filename}" for wheel in wheels},
-        # With all of it compiled, running a program has nothing left to write into the environment.
-        "library": [f"{place.root}/usr/lib/python{version}" for version in (minor, "3") if place.root],
+        "wheels": {
+            wheel.sha256: f"{place.inputs}/wheels/{wheel.filename}" for wheel in wheels if place.kind != "image"
+        },
+        "library": library,  # with all of it compiled, running a program has nothing left to write there
     }
     program = resources.files(__package__).joinpath(_COMPILE[0]).read_text("utf-8")
     return Input(name=_COMPILE[0], source=program), Input(name=_COMPILE[1], source=json.dumps(plan))

@@ -64,7 +64,7 @@ def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:
     if form == "requirements":
         return _requirements(pins, selections[0])
     if selections[0].groups:
-        raise WrongUseError("uv-constraints holds the pins of all groups", hint="Leave --group out.")
+        raise WrongUseError("uv-constraints holds the pins of all groups", hint="Leave out what chooses groups.")
     return _constraints(pins, [selection.target for selection in selections])
 
 

@@ -29,11 +29,12 @@ from dsenv.tools.wheel import Wheel
 from dsenv.tree import WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dsenv.ecosystem import Offer
     from dsenv.ecosystems.python.pins import Pins
+    from dsenv.ecosystems.python.standalone import Build
     from dsenv.pins import Artifact, Selection, Target
     from dsenv.store import Store
     from dsenv.tools.elf import Library
@@ -42,6 +43,7 @@ _FORMAT: Final = "1"  # of what is kept of a wheel
 _SHARED: Final = re.compile(r".*\.so(\.[0-9A-Za-z_.]+)?")
 _MODULE: Final = re.compile(r".*\.(cpython-[^/]+|abi3)\.so")
 _PLAIN_MODULE: Final = re.compile(r"(.*/)?(?!lib)[^/.]+\.so")
+_PROGRAM: Final = re.compile(r"(.*/)?bin/python3\.[0-9]+")
 _BUNDLED: Final = re.compile(r"(?P<name>lib[^/]+?)-[0-9a-f]{8}\.so\.(?P<major>\d+)[0-9.]*")  # as auditwheel renames
 _DRIVER: Final = re.compile(r"lib(cuda|nvidia-.*|nvcuvid|amdhip64|ze_loader)\.so\..*")  # comes with the hardware
 
@@ -109,11 +111,16 @@ def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:
     artifacts = [python_pins.artifact(file) for _, file in chosen]
     with ThreadPoolExecutor(WORKERS) as pool:
         found = pool.map(lambda item: _read(item, store), artifacts)
-        wheels = {str(package.name): rows for (package, _), rows in zip(chosen, found, strict=True)}
+        wheels = {str(package.name): dict(rows) for (package, _), rows in zip(chosen, found, strict=True)}
     depends = {
         str(package.name): {str(row["name"]) for row in package.dependencies or () if "name" in row}
         for package, _ in chosen
     }
+    interpreter = pins.interpreter(selection.target)
+    if interpreter.build:
+        name = f"Python {interpreter.version}"
+        wheels[name] = {f"{name}/{path}": row for path, row in _of_build(interpreter.build, store).items()}
+        depends = {package: {*names, name} for package, names in depends.items()}
     return missing(wheels, depends)
 
 
@@ -168,6 +175,7 @@ def _modules(wheels: Mapping[str, Mapping[str, Library]]) -> Iterator[str]:
     for rows in wheels.values():
         tagged = [path for path in rows if _MODULE.fullmatch(path)]
         yield from tagged or [path for path in rows if _PLAIN_MODULE.fullmatch(path)]
+        yield from (path for path in rows if _PROGRAM.fullmatch(path))
 
 
 def _found(
@@ -180,6 +188,30 @@ def _found(
         if candidate in files:
             return candidate
     return next((rows[soname] for rows in near if soname in rows), None)
+
+
+def _of_build(build: Build, store: Store) -> dict[str, Library]:
+    """Return the program and modules of a build of Python, and of its libraries those that they load."""
+    everything = _kept(build.artifact(), store, lambda: _in_build(build, store))
+    files = {path: _File(wheel="", library=library) for path, library in everything.items()}
+    pending = [path for path in files if not _SHARED.fullmatch(path) or _MODULE.fullmatch(path)]
+    reached = dict.fromkeys(pending)
+    while pending:
+        path = pending.pop()
+        targets = (_found(path, soname, files[path].library, files, ()) for soname in files[path].library.needed)
+        new = [target for target in targets if target and target not in reached]
+        reached.update(dict.fromkeys(new))
+        pending += new
+    return {path: everything[path] for path in reached}
+
+
+def _in_build(build: Build, store: Store) -> Iterator[tuple[str, Library]]:
+    tree, files = build.unpacked(store)
+    for path, entry in tree.items():
+        if entry.kind == "file" and (_SHARED.fullmatch(path) or _PROGRAM.fullmatch(path)):
+            with (files / path).open("rb") as stream:
+                if library := elf.read(stream):
+                    yield path, library
 
 
 def _by_name(rows: Mapping[str, Library]) -> dict[str, str]:
@@ -197,12 +229,17 @@ def _bundled(wheels: Mapping[str, Mapping[str, Library]]) -> dict[str, tuple[str
 
 
 def _read(artifact: Artifact, store: Store) -> dict[str, Library]:
-    """Return the shared libraries of a wheel by their path in site-packages; they are read once a store."""
+    """Return the shared libraries of a wheel by their path in site-packages."""
+    return _kept(artifact, store, lambda: _in_wheel(store.path(artifact), artifact.filename))
+
+
+def _kept(artifact: Artifact, store: Store, read: Callable[[], Iterable[tuple[str, Library]]]) -> dict[str, Library]:
+    """Return the shared libraries of an archive by their path; they are read once a store."""
     kept = store.cache("libraries") / f"{artifact.sha256}-{_FORMAT}.json"
     try:
         return {path: _library(row) for path, row in json.loads(kept.read_bytes()).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, or damaged
-        rows = dict(_in_wheel(store.path(artifact), artifact.filename))
+        rows = dict(read())
         aside = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
         aside.write_bytes(json.dumps({path: asdict(row) for path, row in rows.items()}).encode())
         aside.replace(kept)

@@ -36,6 +36,16 @@ def sys_platform(target: Target) -> str:
     return _SYS_PLATFORM[target.os]
 
 
+def program(target: Target, minor: str) -> str:
+    """Return where the directory of a target's Python has its program."""
+    return "python.exe" if target.os == "windows" else f"bin/python{minor}"
+
+
+def library(target: Target, minor: str) -> str:
+    """Return where the directory of a target's Python has the standard library."""
+    return "Lib" if target.os == "windows" else f"lib/python{minor}"
+
+
 def clause(target: Target) -> str:
     """Return the marker that is true on a target and on no other."""
     return f"sys_platform == '{sys_platform(target)}' and platform_machine == '{machine(target)}'"

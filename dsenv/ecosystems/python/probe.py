@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 from dsenv.ecosystem import Expectation
 from dsenv.ecosystems.python import compile as bytecode
 from dsenv.ecosystems.python import pins as python_pins
-from dsenv.ecosystems.python import uv
+from dsenv.ecosystems.python import platforms, uv
 from dsenv.errors import DsenvError
+from dsenv.pins import Target
+from dsenv.tools import tar
 from dsenv.tools.wheel import Wheel
 from dsenv.tree import Entry, Tree, content_sha256
 
@@ -43,23 +45,30 @@ _VENV_FILES: Final = (
 )
 
 
-def interpreter(row: Interpreter, place: Place) -> tuple[str, tuple[str, ...]]:
-    """Return the path of the Python that an environment runs on, and what to say about it.
+def home(place: Place) -> str:
+    """Return where a build of Python is unpacked."""
+    return f"{place.prefix}/python"
+
+
+def interpreter(row: Interpreter, place: Place) -> tuple[str, str]:
+    """Return the path of the Python that an environment runs on, and how it differs from what is locked.
 
     Raises:
-        DsenvError: The place has no tree, and this machine has no Python of the locked minor.
+        DsenvError: None is locked for this place, and this machine has none of that minor.
 
     """
-    minor = ".".join(row.version.split(".")[:2])
-    if place.kind != "host":
-        return f"{place.root}/usr/bin/python{minor}", ()
+    minor = row.version.rpartition(".")[0]
+    if row.build:
+        return f"{home(place)}/{platforms.program(Target.parse(row.target), minor)}", ""
+    if row.package and place.kind != "host":
+        return f"{place.root}/usr/bin/python{minor}", ""
     for request in (row.version, minor):
         path = uv.find_python(request)
         if path:
             version = uv.python_version(path)
-            if version == row.version:
-                return path, ()
-            return path, (f"Python here is {version} ({path}), locked is {row.version}",)
+            if not row.package:
+                return path, f"Python here is {version} ({path}): the lock has no build of it for {row.target}"
+            return path, "" if version == row.version else f"Python here is {version} ({path}), locked is {row.version}"
     raise DsenvError(
         f"this machine has no Python {minor}",
         hint=f"Install Python {minor}, or use the image: `dsenv docker`, then `dsenv run --image -- COMMAND`.",
@@ -68,7 +77,8 @@ def interpreter(row: Interpreter, place: Place) -> tuple[str, tuple[str, ...]]:
 
 def compiled(row: Interpreter, place: Place) -> str:
     """Return the tag of the bytecode that a place's interpreter makes (``compile.py``)."""
-    version = row.version if place.kind != "host" else uv.python_version(interpreter(row, place)[0])
+    locked = row.build or (row.package and place.kind != "host")
+    version = row.version if locked else uv.python_version(interpreter(row, place)[0])
     return f"{version}-{_BYTECODE}"
 
 
@@ -77,7 +87,8 @@ def expectation(
 ) -> Expectation:
     """Return the files of all selected wheels, by the RECORD within each hash-checked wheel.
 
-    Their bytecode is that of the store's packs; where a pack is lost, only how it was left tells.
+    In an image those of a build of Python, too: elsewhere a step says them. The wheels' bytecode is that of the store's
+    packs; where a pack is lost, only how it was left tells.
     """
     del built
     venv = f"{place.prefix.removeprefix('/')}/venv" if place.kind == "image" else "venv"
@@ -85,7 +96,8 @@ def expectation(
     minor = ".".join(interpreter_row.version.split(".")[:2])
     packages = f"{venv}/lib/python{minor}/site-packages"
     packs, tag = store.cache("bytecode"), "" if place.kind == "image" else compiled(interpreter_row, place)
-    tree: Tree = {}
+    python = home(place).removeprefix("/")
+    tree = _build(interpreter_row, python, store) if place.kind == "image" else {}
     generated = {f"{venv}/{name}": "the virtual environment itself, written by uv" for name in _VENV_FILES}
     generated[f"{venv}/bin/python{minor}"] = "the virtual environment itself, written by uv"
     for package, file in pins.select(selection):
@@ -113,7 +125,15 @@ def expectation(
         for path, content in ((tag and bytecode.read(bytecode.pack(packs, artifact.sha256, tag))) or {}).items():
             made = Entry(kind="file", mode=-1, content=content_sha256(bytes(content)), owner=f"{owner}, compiled")
             tree[f"{packages}/{path}"] = made
-    return Expectation(tree=tree, generated=generated, owned=(venv,))
+    return Expectation(tree=tree, generated=generated, owned=(venv, python))
+
+
+def _build(row: Interpreter, directory: str, store: Store) -> Tree:
+    """Return the files of a build of Python, read from its archive; none where it is no build."""
+    if not row.build:
+        return {}
+    entries = tar.entries(store.read_checked(row.build.artifact()), row.build.filename)
+    return {f"{directory}/{path}": entry for path, entry in entries.items()}
 
 
 def _installed(path: str, data: str, packages: str, schemes: Mapping[str, str]) -> str:

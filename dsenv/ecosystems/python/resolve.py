@@ -7,6 +7,7 @@ other tools bring theirs.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import TYPE_CHECKING, Final
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from dsenv.ecosystem import Offer, Upgrade
     from dsenv.ecosystems.python.engines.interface import Answer, Engine, Route
+    from dsenv.ecosystems.python.interpreters import Choice
     from dsenv.ecosystems.python.pins import Installer, Interpreter, Pins
     from dsenv.ecosystems.python.spec import Spec
     from dsenv.store import Store
@@ -42,7 +44,7 @@ _UNKNOWN: Final = "https://unknown.invalid/simple"  # of an adopted pin; engines
 _NO_WHEEL: Final = "Bound it to a version that has one, or leave the target out."
 
 
-def needs(spec: Spec, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
+def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[Pins]) -> tuple[Need, ...]:
     """Return the interpreter's package, for the targets that have a distribution, and what its packages need.
 
     Of those only what is asked for by name wherever it is installed: what others bring the resolution reveals.
@@ -51,20 +53,20 @@ def needs(spec: Spec, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     asked = [requirement for requirement in map(Requirement, requirements) if not requirement.marker]
     sure = {str(canonicalize_name(requirement.name)) for requirement in asked}
     sure -= {str(canonicalize_name(name)) for name in spec.exclude}
-    return (*interpreters.needs(spec, offers), *linking.needs(sure, offers.values()))
+    return (*interpreters.needs(spec, offers, previous), *linking.needs(sure, offers.values()))
 
 
 def resolve(request: Request) -> Resolution:
     """Resolve the requirements, beside the system packages; what these turn out to be decides the interpreter."""
     spec: Spec = request.spec
     engine = ENGINES[spec.resolver]
-    assumed = interpreters.offered(spec, request)
-    space = Space(request.platform.targets, interpreters.lowest(assumed, request.previous), alone=engine.one_place)
     now = datetime.now(UTC)
     cool_down = dates.cool_down(spec.min_age, request.previous, renewed=request.upgrade.everything, now=now)
     before = dates.earliest(request.platform.as_of, cool_down)
     if before and before > now:
         request.progress.warn("the day of `as-of` is not over: what comes until its end, a later lock would take")
+    choices = interpreters.offered(spec, request, before)
+    space = Space(request.platform.targets, interpreters.lowest(choices, request.previous), alone=engine.one_place)
     question = Question(
         space=space,
         requirements=spec.packages,
@@ -82,11 +84,14 @@ def resolve(request: Request) -> Resolution:
     selections = tuple(_selections(question))
     request.progress.update("resolving the Python packages")
     with ThreadPoolExecutor(2) as pool:
-        installers = pool.submit(_installers, assumed, space, request)
+        builds = pool.submit(interpreters.hashed, choices, request.store, request.progress)
+        installers = pool.submit(_installers, choices, space, request)
+        if engine.one_place:
+            question = replace(question, python=interpreters.program(builds.result(), request.store, request.progress))
         answer = _ask(engine, question, request.store)
         indexes.check_answer(answer.packages, question.routes)
         stale = pool.submit(freshness.stale, answer.packages, request.store.network, before)
-        settled = interpreters.settled(assumed, request.provided())
+        settled = interpreters.settled(choices, builds.result(), request.provided())
         pins = python_pins.Pins(
             interpreters=settled,
             conflicts=tuple(map(tuple, question.conflicts)),
@@ -172,10 +177,10 @@ def _packages(answer: Answer, space: Space, rows: Sequence[Interpreter]) -> Iter
         )
 
 
-def _installers(rows: Sequence[Interpreter], space: Space, request: Request) -> tuple[Installer, ...]:
+def _installers(choices: Sequence[Choice], space: Space, request: Request) -> tuple[Installer, ...]:
     """Return the wheel of this very uv for each target, as the index lists it."""
     version = uv.version()
-    targets = [Target.parse(row.target) for row in rows]
+    targets = [choice.target for choice in choices]
     for pins in request.previous:
         known: tuple[Installer, ...] = pins.installers
         if [(row.target, row.version) for row in known] == [(str(target), version) for target in targets]:
@@ -183,8 +188,9 @@ def _installers(rows: Sequence[Interpreter], space: Space, request: Request) -> 
     answer = _ask(ENGINES["uv"], Question(space=space, requirements=[f"uv=={version}"]), request.store)
     wheels = [wheel for found in answer.packages for wheel in found.wheels]
     found = []
-    for row, target in zip(rows, targets, strict=True):
-        ranks = {tag: rank for rank, tag in enumerate(platforms.tags(target, row.version, row.libc))}
+    for choice in choices:
+        target = choice.target
+        ranks = {tag: rank for rank, tag in enumerate(platforms.tags(target, choice.version, choice.libc))}
         fitting = [
             (min(ranks[tag] for tag in python_pins.tags(wheel) if tag in ranks), wheel)
             for wheel in wheels

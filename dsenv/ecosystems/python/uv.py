@@ -20,7 +20,7 @@ from dsenv.formats import toml_write
 from dsenv.tools import process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 _KEPT: Final = re.compile(
     r"UV_(?:INDEX(?!_STRATEGY).*|DEFAULT_INDEX|EXTRA_INDEX_URL|KEYRING_PROVIDER|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS"
@@ -117,7 +117,7 @@ def settings(options: Mapping[str, Any]) -> str:
     return toml_write.dumps({**_own_settings(), **options})
 
 
-def _own_settings() -> dict[str, Any]:
+def _own_settings(keys: Collection[str] = _KEPT_KEYS) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in _settings_files():
         try:
@@ -126,7 +126,7 @@ def _own_settings() -> dict[str, Any]:
             continue
         except (OSError, ValueError) as error:
             raise WrongUseError(f"{path} cannot be read", cause=str(error), hint="Correct uv's settings.") from error
-        for key in _KEPT_KEYS:
+        for key in keys:
             if key in table:
                 joined = isinstance(table[key], list) and isinstance(found.get(key), list)
                 found[key] = [*table[key], *found[key]] if joined else table[key]
@@ -142,6 +142,27 @@ def _settings_files() -> list[Path]:
     system = [Path(path) for path in os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if path]
     user = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     return [directory / "uv" / "uv.toml" for directory in (Path("/etc"), *reversed(system), user)]
+
+
+def setting(name: str) -> str:
+    """Return a setting of uv's by its name in uv.toml; the variable that is called like it comes first."""
+    variable = os.environ.get("UV_" + name.upper().replace("-", "_"))
+    return variable or str(_own_settings((name,)).get(name, ""))
+
+
+def list_downloads(request: str) -> Sequence[Mapping[str, Any]]:
+    """Return the builds of Python that uv's own list has of ``request`` (``3.12``), for every kind of machine."""
+    which = ("--only-downloads", "--all-versions", "--all-platforms", "--all-arches", "--no-config")
+    argv = [program(), "python", "list", *which, "--output-format", "json", request]
+    rows: Sequence[Mapping[str, Any]] = json.loads(process.run(argv, env=environment()).stdout)
+    return rows
+
+
+def check_download(key: str, *, mirror: Path, into: Path) -> str:
+    """Have uv check what a directory serves as a build of its list, and return what uv says."""
+    which = ("--no-config", "--no-bin", "--no-cache", "--color", "never", "--install-dir", str(into))
+    env = environment() | {"UV_PYTHON_INSTALL_MIRROR": mirror.as_uri()}
+    return process.run([program(), "python", "install", *which, key], env=env, codes=None).stderr
 
 
 def find_python(request: str) -> str | None:

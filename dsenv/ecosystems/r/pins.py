@@ -110,6 +110,12 @@ def versions(pins: Pins) -> Mapping[str, str]:
     return {package.name: package.version for package in pins.packages}
 
 
+def groups(pins: Pins) -> Sequence[str]:
+    """Return the groups of packages: there are none."""
+    del pins
+    return ()
+
+
 def owns(filename: str, text: str) -> bool:
     """Say whether an export is dsenv's and unchanged."""
     return filename == renv.FILE and renv.is_ours(text)

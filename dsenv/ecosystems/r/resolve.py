@@ -23,7 +23,7 @@ from dsenv.tools import deb
 from dsenv.tree import WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from dsenv.pins import Artifact
@@ -35,13 +35,14 @@ _PREFIXES: Final = ("r-cran-", "r-bioc-", "r-other-")
 _BASE_DESCRIPTION: Final = re.compile("usr/lib/R/library/base/DESCRIPTION")
 
 
-def needs(spec: Spec, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
+def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[r_pins.Pins]) -> tuple[Need, ...]:
     """Return R itself and the .deb of each requested package.
 
     Raises:
         ResolutionError: The distribution's R is another one than the spec wants.
 
     """
+    del previous
     for offer in offers.values():
         candidate = offer.candidate(R_PACKAGE) or "none"
         if not is_version_of(candidate, spec.version):

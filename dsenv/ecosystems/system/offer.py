@@ -34,6 +34,7 @@ class Survey:
     root: apt.AptRoot
     sources: str  # as the root has them
     offered: Mapping[str, str]  # every package's version, by name
+    whole: bool = True
 
     @property
     def label(self) -> str:
@@ -66,6 +67,7 @@ class Locked:
 
     label: str
     offered: Mapping[str, str]
+    whole: bool = False
 
     def candidate(self, name: str) -> str | None:
         """Return the locked version."""

@@ -215,6 +215,12 @@ def _answers(root: Root, asked: set[tuple[str, str]], building: set[tuple[str, s
     return found[False] == asked and found[True] == {pair for pair in building if pair[0] not in there}
 
 
+def groups(pins: Pins) -> Sequence[str]:
+    """Return the groups of packages: there are none."""
+    del pins
+    return ()
+
+
 def owns(filename: str, text: str) -> bool:
     """Say whether an export is dsenv's; there are none."""
     del filename, text

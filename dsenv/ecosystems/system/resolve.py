@@ -36,9 +36,9 @@ class Solution:
     building: Mapping[str, deb822.Stanza] = field(default_factory=dict)  # packages that only building takes, by name
 
 
-def needs(spec: Spec, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
+def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[system_pins.Pins]) -> tuple[Need, ...]:
     """Return what a person asked for."""
-    del offers
+    del offers, previous
     building = (replace(parse_request(text), build=True) for text in spec.build)
     return (*(parse_request(text) for text in spec.packages), *building)
 

@@ -65,6 +65,7 @@ class Question:
     routes: Sequence[Route] = ()
     before: datetime | None = None  # what was uploaded at that instant or later does not exist
     after: Sequence[str] = ()  # "pillow==12.3.0": versions that are taken whenever they were uploaded
+    python: str = ""  # the locked interpreter's program, where it is a build and the engine answers for one place
 
     @property
     def by_hand(self) -> set[str]:

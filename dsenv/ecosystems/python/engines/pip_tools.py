@@ -59,7 +59,7 @@ def resolve(question: Question, directory: Path, store: Store) -> Answer:
     """Answer a question (``interface.Engine``), building nothing."""
     ((target, patch),) = question.space.everywhere
     version = question.space.version(patch)
-    python = _helper(version, store)
+    python = _helper(version, question.python, store)
     files = {"": question.requirements, **question.groups}
     for group, requirements in files.items():
         (directory / _file(group)).write_text("".join(f"{item}\n" for item in requirements), "utf-8")
@@ -111,16 +111,17 @@ def _file(group: str) -> str:
 def _environment() -> dict[str, str]:
     dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_PREFIX"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return kept | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    # A build of Python lies in the store, where nothing is to be written.
+    return kept | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _helper(version: str, store: Store) -> str:
+def _helper(version: str, build: str, store: Store) -> str:
     """Return the Python of an environment that holds pip-tools, on the very interpreter that is locked."""
     tools = importlib.metadata.version("pip-tools")
-    home = store.cache("pip-tools") / f"{version}-{tools}-{PIP}"
+    home = store.cache("pip-tools") / "-".join((version, tools, PIP, *(["build"] if build else [])))
     python = home / "bin" / "python"
     if not python.exists():
-        base = uv.find_python(f"=={version}")
+        base = build or uv.find_python(f"=={version}")
         if base is None:
             raise ToolError(
                 f"pip-tools resolves under the very Python that is locked, and this machine has no {version}",
