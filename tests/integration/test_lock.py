@@ -413,6 +413,11 @@ def test_groups_that_exclude_each_other_are_solved_apart(dsenv: Dsenv) -> None:
     dsenv("restore", "--group", "old")
     assert dsenv("run", "--", "python", "-c", "import six; print(six.__version__)").stdout == "1.15.0\n"
     assert "new and old are solved apart" in dsenv("restore", "--group", "old", "--group", "new", code=2).stderr
+    assert "--no-group" in dsenv("restore", "--all-groups", code=2).stderr
+    wanted = dsenv.json("restore", "--dry-run", "--group", "new", "--group", "dev")["id"]
+    assert dsenv.json("restore", "--dry-run", "--all-groups", "--no-group", "old")["id"] == wanted
+    assert "no group nope" in dsenv("restore", "--no-group", "nope", code=2).stderr
+    assert "attrs==" in dsenv("export", "requirements", "--all-groups", "--no-group", "old").stdout
     dsenv.spec(spec.replace('"new"]]', '"nope"]]'))
     assert "conflicts names nope, which is no group" in dsenv("lock", code=2).stderr
     dsenv.spec(spec.replace('conflicts = [["old", "new"]]\n', ""))
