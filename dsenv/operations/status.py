@@ -32,6 +32,7 @@ class Status:
     mode: str = ""  # "project", "host"
     titles: Sequence[str] = ()
     notes: Sequence[str] = ()
+    differs: Sequence[str] = ()  # what it has in place of what is locked
     misfit: str = ""  # why `restore` cannot make the whole environment here
     trouble: str = ""  # what is wrong with a damaged environment
 
@@ -49,6 +50,7 @@ def status(project: Project, spec: Spec) -> Status:
             "mode": environment.mode,
             "titles": environment.titles,
             "notes": environment.notes,
+            "differs": environment.differs,
         }
         if environment
         else {}

@@ -24,7 +24,7 @@ def insist(*, misfit: str = "", ground: GroundCheck | None = None, differs: Sequ
     found = [*([misfit] if misfit else []), *differs, *(_rows(ground) if ground else ())]
     if found:
         raise DriftError(
-            "this machine cannot have exactly what is locked",
+            "this machine does not have exactly what is locked",
             cause="\n".join(found),
             hint="Leave --strict out to take what it has, or use the image, which has all of it: `dsenv docker`.",
         )

@@ -86,7 +86,7 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress, *, st
     vouched = {**expected, **{path: recorded[path] for path in generated if path in recorded}}
     return VerifyResult(
         subject=f"environment {environment.id} ({environment.mode})",
-        compared=_counts({"the system and R": steps}, parts),
+        compared=_counts({"the system and interpreters": steps}, parts),
         differences=tree.compare(vouched, observed),
         generated=sorted((path, reason) for path, reason in generated.items() if path in observed),
         vouched=True,

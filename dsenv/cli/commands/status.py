@@ -48,6 +48,7 @@ def _lines(found: Status) -> list[str]:
     if found.trouble:
         lines.append(f"               {found.trouble}")
     lines.extend(f"               {title}" for title in found.titles)
+    lines.extend(f"               {sentence}" for sentence in found.differs)
     lines.extend(f"               not provided here: {note}" for note in found.notes)
     if found.mode:
         lines.append(f"mode         {found.mode}")

@@ -191,7 +191,9 @@ def _listed(
         elif offer := request.offers.get(target):
             raise _none(spec, target, offer, everything[target], before)
         else:
-            request.progress.warn(f"no build of Python {spec.version} is listed for {target}: there any will do")
+            request.progress.warn(
+                f"no build of Python {spec.version}{_until(before)} is listed for {target}: a restore there takes any"
+            )
             patch = spec.version.removeprefix(_minor(spec)) or ".0"
             found[target] = Choice(target=target, version=f"{_minor(spec)}{patch}")
     return found
@@ -202,12 +204,15 @@ def _none(
 ) -> ResolutionError:
     candidate = offer.candidate(_package(spec))
     has = f"its {_package(spec)} is {python_pins.upstream(candidate)}" if candidate else f"it has {_others(offer)}"
-    until = f" made before {before:%Y-%m-%d}" if before else ""
     return ResolutionError(
-        f"{offer.label} has no Python {spec.version}: {has}, and no build{until} is listed for {target}",
+        f"{offer.label} has no Python {spec.version}: {has}, and no build{_until(before)} is listed for {target}",
         cause=", ".join(f"{row.version} of {row.date or 'an unknown day'}" for row in listed),
         hint="Change [python] version, or the base.",
     )
+
+
+def _until(before: datetime | None) -> str:
+    return f" made before {before:%Y-%m-%d}" if before else ""
 
 
 def _others(offer: Offer) -> str:

@@ -159,7 +159,7 @@ class Spec(Model):
     """``[python]``: the interpreter's version and packages of the Python index."""
 
     version: Annotated[str, StringConstraints(pattern=r"^3\.[0-9]+(\.[0-9]+)?$")] = Field(
-        description="`3.11`, or `3.11.2` to insist on the patch: the interpreter."
+        description="`3.11`, or `3.11.2` to insist on the patch: the distribution's own Python, else a build of it."
     )
     packages: Array[PythonRequirement] = Field(
         default=(), description="Requirements as PEP 508 writes them: `pandas>=2.2`."
