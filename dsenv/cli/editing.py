@@ -12,6 +12,7 @@ from dsenv.operations.lock import lock
 from dsenv.operations.restore import restore
 from dsenv.operations.selection import host_target
 from dsenv.outputs import project as output
+from dsenv.pins import Groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ def edit(session: Session, change: Callable[[str], str], *, group: str, restorin
     if not restoring or host_target() not in spec.platform.targets:
         return Report(lines=locked.lines, data={"lock": locked.data, "restore": None})
     environment = output.current(project)
-    groups = [*(environment.groups if environment else ()), *([group] if group else ())]
+    groups = Groups(named=(*(environment.groups if environment else ()), *([group] if group else ())))
     restored = restore_report(restore(project, spec, store, session.terminal, groups=groups))
     return Report(
         lines=[*locked.lines, *restored.lines],

@@ -9,7 +9,7 @@ from dsenv.builds import PLACE
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import BuildError
 from dsenv.operations.selection import host_target, select
-from dsenv.pins import digest
+from dsenv.pins import NO_GROUPS, Groups, digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,18 +91,20 @@ def perform(selected: Selected, place: Place, store: Store, progress: Progress) 
     return found.make(meanwhile=selected.artifacts(place))
 
 
-def record(held: Locks, groups: Sequence[str], store: Store, progress: Progress) -> Locks:
+def record(held: Locks, store: Store, progress: Progress) -> Locks:
     """Return a lock with what came of the builds that are to be recorded, as far as they can be made here.
 
     Args:
         held: The lock.
-        groups: All groups of packages that a selection may name.
         store: Where artifacts come from, and results go to.
         progress: Told what is going on.
 
     """
     target = host_target()
-    for chosen in [(), *((group,) for group in groups)] if target in held.targets else []:
+    if target not in held.targets:
+        return held
+    names = sorted({name for row, pins in select(held, target).parts() for name in row.groups(pins)})
+    for chosen in (NO_GROUPS, *(Groups(named=(name,)) for name in names)):
         selected = select(held, target, chosen)
         found = workshop(selected, PLACE, store, progress, record=True)
         if found is None:

@@ -89,8 +89,7 @@ def lock(
             upgrades=_upgrades(previous, packages, everything=upgrade),
             forced=forced,
         )
-        groups = sorted({group for part in spec.parts.values() for group in getattr(part, "groups", ())})
-        found = _carry_over(build.record(work.resolve(), groups, store, progress), previous)
+        found = _carry_over(build.record(work.resolve(), store, progress), previous)
         kept = {other.filename: locks.set_aside(project.directory, other.filename) for other in adopted.values()}
         changed, foreign = locks.write(project.directory, found)
     return LockResult(

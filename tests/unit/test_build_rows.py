@@ -138,7 +138,7 @@ def test_what_building_needs_is_on_offer() -> None:
 
 def test_a_person_may_add_some() -> None:
     spec = Spec.model_validate({"packages": ["jq"], "build": ["libpq-dev", "cmake=3.25.*"]})
-    assert needs(spec, {}) == (Need("jq"), Need("libpq-dev", build=True), Need("cmake", "3.25.*", build=True))
+    assert needs(spec, {}, ()) == (Need("jq"), Need("libpq-dev", build=True), Need("cmake", "3.25.*", build=True))
     platform = Platform(base="bootstrap:debian:bookworm", targets=(AMD64,), locale="C.UTF-8", timezone="UTC")
     assert system_spec.inputs(spec, platform)["build"] == ["cmake=3.25.*", "libpq-dev"]
     assert "build" not in system_spec.inputs(Spec(packages=("jq",)), platform)
