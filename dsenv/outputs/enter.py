@@ -33,7 +33,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _ADDR_NO_RANDOMIZE: Final = 0x0040000
 _OWN: Final = frozenset({"build", "dev", "proc", "run", "sys", "tmp"})  # made anew in each root
 _DEVICES: Final = ("full", "null", "random", "urandom", "zero")
-_DEVICE_LINKS: Final = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+_DEVICE_LINKS: Final = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 _HOST: Final = b"build"
 _SIGNALED: Final = 128  # as a shell counts: the number of the signal is added
 
@@ -57,9 +57,9 @@ def _enter(plan: dict[str, Any], log: int) -> dict[str, Any]:
     uid, gid = os.geteuid(), os.getegid()
     _call("unshare", _NAMESPACES)
     _end_with_parent(plan["parent"], signal.SIGKILL)  # afterwards: a change of rights clears it
-    Path("/proc/self/setgroups").write_text("deny", "ascii")
-    Path("/proc/self/uid_map").write_text(f"{plan['uid']} {uid} 1", "ascii")
-    Path("/proc/self/gid_map").write_text(f"{plan['uid']} {gid} 1", "ascii")
+    Path("/proc/self/setgroups").write_text("deny", "utf-8")
+    Path("/proc/self/uid_map").write_text(f"{plan['uid']} {uid} 1", "utf-8")
+    Path("/proc/self/gid_map").write_text(f"{plan['uid']} {gid} 1", "utf-8")
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:  # the first process of its namespace: when it ends, the kernel ends all others
@@ -209,7 +209,7 @@ def _end_children() -> None:
     while pending:
         pid = pending.pop()
         try:
-            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
                 children = [int(word) for word in file.read().split()]
         except OSError:
             children = []
