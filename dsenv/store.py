@@ -57,6 +57,7 @@ class Store:
         self.root = root
         self.offline = offline
         self.network = network or Network()
+        self._hashed: trees.Known = {}  # roots share files
         self._meters: list[download.Meter] = []  # of the downloads that are under way
 
     def path(self, artifact: Artifact) -> Path:
@@ -226,14 +227,14 @@ class Store:
         if not home.exists():
             return None
         tree = _read_entries(home / "entries")
-        if tree is not None and not trees.compare(tree, trees.scan(home / "files")):
+        if tree is not None and not trees.compare(tree, trees.scan(home / "files", known=self._hashed)):
             return home / "files"
         progress.warn(f"what was made of artifacts in the store was damaged ({home}) and is made anew")
         trees.remove(home)
         return None
 
-    def keep_directory(self, kind: str, key: str, fill: Callable[[Path], None]) -> None:
-        """Keep a directory that is made from artifacts, unless another process was faster.
+    def keep_directory(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
+        """Keep a directory that is made from artifacts, unless another process was faster, and return it.
 
         Args:
             kind: What is made: ``workshops``, ``builds``.
@@ -244,7 +245,8 @@ class Store:
         with self._making(self.root / kind / key) as aside:
             (aside / "files").mkdir()
             fill(aside / "files")
-            _write_entries(aside / "entries", trees.scan(aside / "files"))
+            _write_entries(aside / "entries", trees.scan(aside / "files", known=self._hashed))
+        return self.root / kind / key / "files"
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[Path]:

@@ -48,6 +48,8 @@ class Entry:
 
 
 Tree = dict[str, Entry]
+Known = dict[tuple[int, int, int, int], str]
+"""Hashes of files, by device, inode, size and time."""
 
 
 class DamagedTreeError(IntegrityError):
@@ -200,17 +202,18 @@ def _through_links(tree: Tree, path: str) -> str:
     return path
 
 
-def scan(root: Path, *, skip: Callable[[str], bool] = lambda _: False) -> Tree:
+def scan(root: Path, *, skip: Callable[[str], bool] = lambda _: False, known: Known | None = None) -> Tree:
     """Read the tree below ``root``, hashing every file; devices and sockets raise ``DsenvError``.
 
     Args:
         root: A directory.
         skip: Whether to leave out a path (and what is below it).
+        known: Files that were hashed a moment ago need not be again; added to.
 
     """
     found = sorted(walk(root, skip=skip), key=lambda item: item[0])
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        entries = pool.map(lambda item: entry_of(root / item[0], item[1]), found)
+        entries = pool.map(lambda item: entry_of(root / item[0], item[1], known), found)
         return {path: entry for (path, _), entry in zip(found, entries, strict=True)}
 
 
@@ -230,11 +233,17 @@ def walk(root: Path, *, skip: Callable[[str], bool] = lambda _: False) -> Iterat
                     pending.append(path)
 
 
-def entry_of(path: Path, status: os.stat_result) -> Entry:
+def entry_of(path: Path, status: os.stat_result, known: Known | None = None) -> Entry:
     """Return the entry of one existing path, given its ``lstat``."""
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISREG(status.st_mode):
-        return Entry(kind="file", mode=mode, content=file_sha256(path), mtime=int(status.st_mtime))
+        stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        sha256 = known.get(stamp) if known is not None else None
+        if sha256 is None:
+            sha256 = file_sha256(path)
+            if known is not None:
+                known[stamp] = sha256
+        return Entry(kind="file", mode=mode, content=sha256, mtime=int(status.st_mtime))
     if stat.S_ISLNK(status.st_mode):
         return Entry(kind="link", mode=0o777, content=str(path.readlink()))
     if stat.S_ISDIR(status.st_mode):

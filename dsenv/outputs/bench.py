@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _KIND: Final = "workshops"
 _ROOT: Final = "@root@"  # stands for a root's own path in what is kept of it: a store may be moved
 _UID: Final = 1000
+MADE: Final = 1  # counts the ways in which builds were run so far: a part of every key
 _PARTS: Final = ("home", "in", "out", "tmp", "work")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The first date that a zip archive can hold, as for installed packages.
@@ -98,10 +99,7 @@ def lay(key: str, recipe: Callable[[Place], Recipe], store: Store, progress: Pro
     whole = key if entered else f"{key}-beside"
     home = store.kept(_KIND, whole, progress)
     if home is None:
-        store.mending(lambda: store.keep_directory(_KIND, whole, fill), progress)
-        home = store.kept(_KIND, whole, progress)
-    if home is None:
-        raise IntegrityError("the root to build in was damaged while it was made")
+        home = store.mending(lambda: store.keep_directory(_KIND, whole, fill), progress)
     facts = json.loads((home / "facts.json").read_text("utf-8"))
     root = home / "root"
     if entered:
@@ -171,8 +169,9 @@ def _start(directory: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
     whole = {**plan, "parent": os.getpid(), "uid": _UID, "mountpoint": str(directory / "root")}
     path = directory / "plan.json"
     path.write_text(json.dumps(whole), "utf-8")
+    own = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # what Python may need
     with resources.as_file(resources.files(__package__).joinpath("enter.py")) as program:
-        completed = process.run([sys.executable, "-I", "-S", str(program), str(path)], env={}, codes=None)
+        completed = process.run([sys.executable, "-I", "-S", str(program), str(path)], env=own, codes=None)
     try:
         answer: dict[str, Any] = json.loads(completed.stdout)
     except ValueError:

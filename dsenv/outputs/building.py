@@ -85,9 +85,13 @@ class Building:
             )
         self._store.sweep()
         with ThreadPoolExecutor(self._cpus) as workers, ThreadPoolExecutor(2) as carriers:
-            roots = {self._orders[name].root.key: self._orders[name].root for name in self._schedule.left()}
-            made = {key: carriers.submit(self._bench, root) for key, root in roots.items()}
-            inputs = {name: carriers.submit(self._fetch, self._orders[name]) for name in self._schedule.left()}
+            made: dict[str, Future[Bench]] = {}
+            inputs: dict[Name, Future[None]] = {}
+            for name in self._schedule.left():
+                order = self._orders[name]
+                if order.root.key not in made:
+                    made[order.root.key] = carriers.submit(self._bench, order.root)
+                inputs[name] = carriers.submit(self._fetch, order)
             carriers.submit(self._store.fetch, meanwhile, self._progress)  # whoever needs it tells what went wrong
             try:
                 self._loop(workers, made, inputs)
@@ -137,7 +141,7 @@ class Building:
             try:
                 inputs[name].result()
             except DsenvError as error:
-                self._end(order, _Failure(order=order, trouble=str(error)))
+                self._end(order, _Failure(order=order, trouble=_told(error)))
             else:
                 jobs = share(self._cpus, len(self._running), len(ready) - at)
                 self._running[workers.submit(self._build, order, benches_of[name].result(), jobs)] = order
@@ -178,7 +182,7 @@ class Building:
             try:
                 ended = benches.perform(bench, build, after, directory, self._store, jobs=jobs, log=log)
             except DsenvError as error:
-                return _Failure(order=order, trouble=str(error))
+                return _Failure(order=order, trouble=_told(error))
             if ended.result is None:
                 return _Failure(order=order, trouble=ended.trouble, log=log)
             seconds = time.monotonic() - start
@@ -244,6 +248,10 @@ class _Costs:
         aside = self._path.with_name(f"{self._path.name}.{os.getpid()}.{order.key[:12]}")
         aside.write_text(json.dumps(self._known), "utf-8")
         aside.replace(self._path)
+
+
+def _told(error: DsenvError) -> str:
+    return "\n".join(filter(None, (error.sentence, error.cause)))
 
 
 def names(orders: Sequence[Order]) -> str:

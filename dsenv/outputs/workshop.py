@@ -205,6 +205,7 @@ class Workshop:
 def _key(build: Build, root: Root, after: Sequence[str], *, canonical: bool) -> str:
     return digest(
         {
+            "made": benches.MADE,
             "workshop": root.key,
             "canonical": canonical,
             "inputs": [[item.name, _sha256(item), item.executable] for item in build.inputs],

@@ -16,7 +16,8 @@ from dsenv.builds import PLACE, Build
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DsenvError
 from dsenv.operations.selection import host_target, select
-from dsenv.outputs.workshop import Demand, Workshop
+from dsenv.outputs.workshop import Demand, Root, Workshop
+from dsenv.pins import digest
 from dsenv.progress import Silent
 from dsenv.steps import Input, Run
 from dsenv.store import Store
@@ -62,10 +63,13 @@ def workshop(project: Path, store: Store, names: list[str], *, beside: bool, sec
     """Return the workshop of a locked project."""
     selected = select(locks.read(project), host_target())
     pins, selection = selected.ground, selected.selection
+    rows = FOUNDATION.seen(pins, selection, ())  # the base, and what a person asked for
     demand = Demand(
-        workshop=FOUNDATION.workshop(pins, selection),
-        artifacts=FOUNDATION.artifacts(pins, selection, PLACE),
-        recipe=lambda at: FOUNDATION.recipe(pins, selection, at, store, Silent(), {}),
+        root=lambda _: Root(
+            key=digest(FOUNDATION.workshop(rows, selection)),
+            artifacts=FOUNDATION.artifacts(rows, selection, PLACE),
+            recipe=lambda at: FOUNDATION.recipe(rows, selection, at, store, Silent(), {}),
+        ),
         misfit="",
         builds=lambda at: builds(at, names, seconds),
         suggest=lambda lost: FOUNDATION.bringing(pins, selection.target, lost.kind, lost.name),
