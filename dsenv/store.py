@@ -57,7 +57,7 @@ class Store:
         self.root = root
         self.offline = offline
         self.network = network or Network()
-        self._hashed: trees.Known = {}  # roots share files
+        self.hashed: trees.Known = {}  # files of roots that were hashed by this process: they share them
         self._meters: list[download.Meter] = []  # of the downloads that are under way
 
     def path(self, artifact: Artifact) -> Path:
@@ -227,7 +227,7 @@ class Store:
         if not home.exists():
             return None
         tree = _read_entries(home / "entries")
-        if tree is not None and not trees.compare(tree, trees.scan(home / "files", known=self._hashed)):
+        if tree is not None and not trees.compare(tree, trees.scan(home / "files", known=self.hashed)):
             return home / "files"
         progress.warn(f"what was made of artifacts in the store was damaged ({home}) and is made anew")
         trees.remove(home)
@@ -245,7 +245,7 @@ class Store:
         with self._making(self.root / kind / key) as aside:
             (aside / "files").mkdir()
             fill(aside / "files")
-            _write_entries(aside / "entries", trees.scan(aside / "files", known=self._hashed))
+            _write_entries(aside / "entries", trees.scan(aside / "files", known=self.hashed))
         return self.root / kind / key / "files"
 
     @contextlib.contextmanager

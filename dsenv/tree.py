@@ -237,18 +237,24 @@ def entry_of(path: Path, status: os.stat_result, known: Known | None = None) -> 
     """Return the entry of one existing path, given its ``lstat``."""
     mode = stat.S_IMODE(status.st_mode)
     if stat.S_ISREG(status.st_mode):
-        stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        sha256 = known.get(stamp) if known is not None else None
-        if sha256 is None:
-            sha256 = file_sha256(path)
-            if known is not None:
-                known[stamp] = sha256
+        sha256 = file_sha256(path) if known is None else _hash(path, status, known)
         return Entry(kind="file", mode=mode, content=sha256, mtime=int(status.st_mtime))
     if stat.S_ISLNK(status.st_mode):
         return Entry(kind="link", mode=0o777, content=str(path.readlink()))
     if stat.S_ISDIR(status.st_mode):
         return Entry(kind="directory", mode=mode)
     raise DsenvError(f"{path} is neither a file, a link nor a directory")
+
+
+def _hash(path: Path, status: os.stat_result, known: Known) -> str:
+    stamp = _stamp(status)
+    if stamp not in known:
+        known[stamp] = file_sha256(path)
+    return known[stamp]
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def file_sha256(path: Path) -> str:
@@ -288,14 +294,15 @@ def compare(expected: Tree, actual: Tree) -> list[Difference]:
     return sorted(found)
 
 
-def materialise(tree: Tree, places: Mapping[str, Content], destination: Path, *, share: bool = False) -> None:
+def materialise(tree: Tree, places: Mapping[str, Content], destination: Path, *, share: Known | None = None) -> None:
     """Write ``tree`` below ``destination``, checking each file's hash on its way.
 
     Args:
         tree: What to write.
         places: The content of each file.
         destination: An existing directory that holds none of these paths.
-        share: Whether files may be the very ones that hold the content (hard links), for a tree that nobody writes to.
+        share: Given where files may be the very ones that hold the content (hard links), as nobody writes to the tree:
+            what was hashed a moment ago; added to.
 
     Raises:
         DamagedTreeError: A file's content is not the tree's.
@@ -329,12 +336,17 @@ def copy_file(source: Path, destination: Path) -> str:
     return sha256.hexdigest()
 
 
-def _copy(source: Content, destination: Path, entry: Entry, *, share: bool) -> None:
+def _copy(source: Content, destination: Path, entry: Entry, *, share: Known | None) -> None:
     if isinstance(source, bytes):
         with destination.open("xb") as file:
             file.write(source)
-    elif share and source.is_file() and file_sha256(source) == entry.content and _link(source, destination):
-        pass
+    elif share is not None and source.is_file() and _hash(source, source.lstat(), share) == entry.content:
+        if _link(source, destination):
+            destination.chmod(entry.mode)
+            os.utime(destination, (entry.mtime, entry.mtime))
+            share[_stamp(destination.lstat())] = entry.content
+            return
+        copy_file(source, destination)
     elif not source.is_file() or copy_file(source, destination) != entry.content:
         raise DamagedTreeError(source, entry)
     destination.chmod(entry.mode)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from dsenv.ecosystems.system.pins import Package, Pins, Root
-    from dsenv.pins import Selection
+    from dsenv.pins import Artifact, Selection
     from dsenv.steps import Place
     from dsenv.store import Store
 
@@ -102,15 +103,17 @@ def _in_place(place: Place) -> Iterable[Step]:
 
 def _alternatives(pins: Pins, root: Root, store: Store) -> dict[str, str]:
     """Return the file that each shared name leads to: as locked, else as the packages' scripts would choose."""
-
-    def registered(package: Package) -> list[alternatives.Alternative]:
-        return alternatives.parse(deb.script(store.read_checked(pins.artifact(package)), "postinst"))
-
+    artifacts = map(pins.artifact, root.packages)
     with ThreadPoolExecutor(WORKERS) as pool:
-        choices = [choice for found in pool.map(registered, root.packages) for choice in found]
+        choices = [choice for found in pool.map(lambda item: _registered(item, store), artifacts) for choice in found]
     there = {choice.path for choice in choices}
     locked = {link: path for link, path in root.alternatives.items() if path in there}  # of what is seen here
     return alternatives.whole(choices, locked)
+
+
+@cache  # roots share packages
+def _registered(artifact: Artifact, store: Store) -> list[alternatives.Alternative]:
+    return alternatives.parse(deb.script(store.read_checked(artifact), "postinst"))
 
 
 def _table() -> dict[str, Any]:
