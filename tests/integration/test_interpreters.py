@@ -15,7 +15,7 @@ import pytest
 from dsenv.ecosystems.python import uv
 from dsenv.errors import ToolError
 from dsenv.tools import engine as engines
-from tests.integration import builds
+from tests.integration import pythons
 from tests.integration.conftest import Dsenv
 from tests.integration.index import Index, serve
 
@@ -57,7 +57,7 @@ class Build:
         """Return the setting of uv's that names a list of the build alone."""
         path = self.lists / f"{os}.json"
         url = f"{self.files}/{self.serve(self.content)}"
-        path.write_text(builds.listing(self.version, url, sha256, build=DATE, os=os))
+        path.write_text(pythons.listing(self.version, url, sha256, build=DATE, os=os))
         return {"UV_PYTHON_DOWNLOADS_JSON_URL": path.as_uri()}
 
 
@@ -67,7 +67,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Build]:
     own = Path(sys.base_prefix)
     home = next(iter(sorted(own.parent.glob("3.12.*"))), own)  # where pyenv puts them
     minor = ".".join(home.name.split(".")[:2]) if home != own else f"3.{sys.version_info.minor}"
-    content = builds.archive(home, minor)
+    content = pythons.archive(home, minor)
     with serve() as index:
         version = uv.python_version(str(home / "bin" / f"python{minor}"))
         yield Build(version, content, index, tmp_path_factory.mktemp("lists"))
