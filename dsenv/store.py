@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DOWNLOADS: Final = 8  # at once
+_CLAIM: Final = 40  # characters of a key that name the directory in which it is made
 
 
 class Store:
@@ -242,11 +243,15 @@ class Store:
             fill: Writes it into the empty directory that it is given.
 
         """
-        with self._making(self.root / kind / key) as aside:
-            (aside / "files").mkdir()
-            fill(aside / "files")
-            _write_entries(aside / "entries", trees.scan(aside / "files", known=self.hashed))
-        return self.root / kind / key / "files"
+        home = self.root / kind / key
+        with self.claimed(f"{kind}-{key[:_CLAIM]}") as aside, writing(home):
+            if not home.exists():
+                (aside / "files").mkdir()
+                fill(aside / "files")
+                _write_entries(aside / "entries", trees.scan(aside / "files", known=self.hashed))
+                home.parent.mkdir(exist_ok=True)
+                aside.rename(home)
+        return home / "files"
 
     @contextlib.contextmanager
     def claimed(self, name: str) -> Iterator[Path]:
