@@ -76,7 +76,7 @@ def forbidden(store: Store) -> str:
     """Return why no root can be entered on this machine, or nothing when one can."""
     if sys.platform != "linux":
         return "it is not Linux"
-    with store.scratch("enter") as directory:
+    with store.claimed("enter") as directory:
         (directory / "root").mkdir()
         answer = _start(directory, {"root": "", "build": "", "steps": [], "cwd": "/", "log": os.devnull})
     return str(answer.get("refused", ""))
