@@ -7,6 +7,9 @@ import tomllib
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from dsenv.ecosystems.system import building
+from dsenv.pins import Selection
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def bringing(pins: Pins, target: Target, kind: str, name: str) -> str:
-    """Return the package to add, or nothing when none is known to have it, or the one that has is locked already.
+    """Return the package to add, or nothing when none is known to have it, or every build sees the one that has.
 
     Args:
         pins: The lock's system part.
@@ -25,9 +28,9 @@ def bringing(pins: Pins, target: Target, kind: str, name: str) -> str:
 
     """
     package = name if kind == "package" else _known(kind, name)
-    root = pins.root(target)
-    locked = {row.name for row in root.packages} if root else set()
-    return "" if package in locked else package
+    root = building.seen(pins, Selection(target=target), ()).root(target)
+    seen = {row.name for row in root.packages} if root else set()
+    return "" if package in seen else package
 
 
 def _known(kind: str, name: str) -> str:
