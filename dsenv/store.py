@@ -1,7 +1,8 @@
 """The store: every artifact by its sha256, every unpacked archive and built file by its key.
 
-One store serves all projects of a user. What lies in it was checked when it came and is checked again before each
-use; a damaged artifact is fetched anew, and said. Nothing outside this room knows how the store is laid out:
+One store serves all projects of a user. What lies in it was checked when it came and is checked again by each process
+before its first use; a damaged artifact is fetched anew, and said. Nothing outside this room knows how the store is
+laid out:
 
     artifacts/ab/abcdef…    a downloaded file, read-only
     partial/abcdef…         one that is still coming; resumed after a cut
@@ -60,6 +61,7 @@ class Store:
         self.network = network or Network()
         self.hashed: trees.Known = {}  # files of roots that were hashed by this process: they share them
         self._meters: list[download.Meter] = []  # of the downloads that are under way
+        self._hashed: dict[Path, tuple[tuple[int, ...], str]] = {}  # what a file was when it was read, and its sha256
 
     def path(self, artifact: Artifact) -> Path:
         """Return where ``artifact`` lies once ``fetch`` has returned."""
@@ -125,7 +127,7 @@ class Store:
             meter.stop.set()
 
     def read_checked(self, artifact: Artifact) -> Path:
-        """Return the path of a stored artifact after checking its bytes again.
+        """Return the path of a stored artifact after checking its bytes, once in this process unless they move.
 
         Raises:
             IntegrityError: The stored bytes are not the artifact's.
@@ -134,7 +136,7 @@ class Store:
         path = self.path(artifact)
         if not path.exists():
             self.fetch([artifact])
-        if trees.file_sha256(path) != artifact.sha256:
+        if self._sha256(path) != artifact.sha256:
             raise IntegrityError(
                 f"{artifact.filename} in the store is damaged ({path})",
                 hint="Delete that file, then run the command again: it is fetched anew.",
@@ -310,12 +312,20 @@ class Store:
         path = self.path(artifact)
         if not path.exists():
             return False
-        if trees.file_sha256(path) == artifact.sha256:
+        if self._sha256(path) == artifact.sha256:
             return True
         progress.warn(f"{artifact.filename} in the store was damaged ({path}) and is dropped")
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         return False
+
+    def _sha256(self, path: Path) -> str:
+        """Return an artifact's sha256; what this process has read and nobody touched since is not read again."""
+        status = path.stat()
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if path not in self._hashed or self._hashed[path][0] != stamp:
+            self._hashed[path] = stamp, trees.file_sha256(path)
+        return self._hashed[path][1]
 
     def _fetch(self, artifact: Artifact, meter: download.Meter) -> None:
         partial = self.root / "partial" / artifact.sha256

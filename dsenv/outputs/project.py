@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _FILE: Final = "environment.json"
 _MANIFEST: Final = "manifest.json"
 _VARIABLES: Final = "variables.env"  # NAME=value, a line each, for what does not start by `dsenv run`
+_OWN: Final = frozenset({_FILE, _MANIFEST, _VARIABLES})
 _ROW: Final = ("kind", "mode", "content", "inode", "size", "mtime_ns", "ctime_ns")  # what it has of each path
 _FORMAT: Final = 1
 _SHORT: Final = 16  # hexadecimal digits of an environment id that name its directory
@@ -228,18 +229,16 @@ def changed(environment: Environment) -> list[Difference]:
     """Return what is not as it was when the environment was built; unmoved files are not read."""
     manifest = _manifest(environment)
     found = []
-    seen = set()
     for path, status in trees.walk(environment.path, skip=_ignored):
-        row = manifest.get(path)
-        seen.add(path)
+        row = manifest.pop(path, None)
         if row is None:
             if not stat.S_ISDIR(status.st_mode):
                 found.append(Difference(path, "unexpected"))
         elif _stamp(status) != row[3:] and not stat.S_ISDIR(status.st_mode):
             was = Entry(kind=row[0], mode=row[1], content=row[2])
-            now = trees.entry_of(environment.path / path, status)
+            now = trees.entry_of(f"{environment.path}/{path}", status)
             found.extend(trees.compare({path: was}, {path: now}))
-    found.extend(Difference(path, "missing") for path in manifest.keys() - seen)
+    found.extend(Difference(path, "missing") for path in manifest)
     return sorted(found)
 
 
@@ -330,25 +329,30 @@ def _run(recipe: Recipe, place: Place, values: Variables, store: Store, progress
 
 def _ignored(path: str) -> bool:
     directory, _, name = path.rpartition("/")
-    if directory.rpartition("/")[2] == "__pycache__":
+    if directory.endswith("__pycache__") and directory.rpartition("/")[2] == "__pycache__":
         return not _BYTECODE.fullmatch(name)
-    return path in {_FILE, _MANIFEST, _VARIABLES}
+    return path in _OWN
 
 
 def _write_manifest(prefix: Path) -> None:
-    tree = trees.scan(prefix, skip=_ignored)
+    found = sorted(trees.walk(prefix, skip=_ignored), key=lambda item: item[0])
     rows = {
-        path: [entry.kind, entry.mode, entry.content, *_stamp((prefix / path).lstat())] for path, entry in tree.items()
+        path: [entry.kind, entry.mode, entry.content, *_stamp(status)]
+        for (path, status), entry in zip(found, trees.entries(prefix, found), strict=True)
     }
     (prefix / _MANIFEST).write_bytes(json.dumps(rows, separators=(",", ":")).encode())
 
 
 def _manifest(environment: Environment) -> dict[str, list[Any]]:
+    damaged = DriftError("the environment's manifest is damaged", hint="Run `dsenv restore`.")
     try:
         rows: dict[str, list[Any]] = json.loads((environment.path / _MANIFEST).read_bytes())
-        return {path: [item for _, item in zip(_ROW, row, strict=True)] for path, row in rows.items()}
+        whole = all(len(row) == len(_ROW) for row in rows.values())
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise DriftError("the environment's manifest is damaged", hint="Run `dsenv restore`.") from error
+        raise damaged from error
+    if not whole:
+        raise damaged
+    return rows
 
 
 def _stamp(status: os.stat_result) -> list[int]:
