@@ -25,6 +25,7 @@ import json
 import os
 import secrets
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dsenv import download
@@ -51,17 +52,22 @@ class Store:
     Args:
         root: Where it lies; made when first written to.
         offline: Whether a missing artifact is an error instead of a download.
-        network: For downloads: what this machine's tools know of the way to servers.
+        network: Returns what this machine's tools know of the way to servers; asked when that is wanted first.
 
     """
 
-    def __init__(self, root: Path, *, offline: bool = False, network: Network | None = None) -> None:
+    def __init__(self, root: Path, *, offline: bool = False, network: Callable[[], Network] = Network) -> None:
         self.root = root
         self.offline = offline
-        self.network = network or Network()
+        self._find_network = network
         self.hashed: trees.Known = {}  # files of roots that were hashed by this process: they share them
         self._meters: list[download.Meter] = []  # of the downloads that are under way
         self._hashed: dict[Path, tuple[tuple[int, ...], str]] = {}  # what a file was when it was read, and its sha256
+
+    @cached_property
+    def network(self) -> Network:
+        """What is known of the way to servers."""
+        return self._find_network()
 
     def path(self, artifact: Artifact) -> Path:
         """Return where ``artifact`` lies once ``fetch`` has returned."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dsenv.cli.report import Report
+    from dsenv.network import Network
     from dsenv.project import Project
     from dsenv.spec import Spec
     from dsenv.store import Store
@@ -49,7 +50,9 @@ class Session:
         from dsenv import network, project, store  # noqa: PLC0415
         from dsenv.ecosystems import ECOSYSTEMS  # noqa: PLC0415
 
-        known = network.joined(row.network(spec.parts[row.name]) for row in ECOSYSTEMS)
+        def known() -> Network:  # most commands reach no server, and apt alone takes as long to ask as to read a lock
+            return network.joined(row.network(spec.parts[row.name]) for row in ECOSYSTEMS)
+
         return store.Store(project.store_path(), offline=self.offline, network=known)
 
 

@@ -227,7 +227,7 @@ def test_a_store_asks_who_one_is(tmp_path: Path) -> None:
             Store(tmp_path / "one").fetch([artifact])
         assert "answered 401" in caught.value.cause
         known = Keys([Address(url=index.url, user="ann", password="s3cr3t", whole=True)], keyring=False)
-        store = Store(tmp_path / "two", network=Network(credentials=known))
+        store = Store(tmp_path / "two", network=lambda: Network(credentials=known))
         store.fetch([artifact])
         assert store.path(artifact).read_bytes() == content
         assert list(simple.projects(index.url, store.network)) == ["plain"]

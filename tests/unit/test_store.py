@@ -283,7 +283,7 @@ def test_the_environments_proxies_come_first(
         fallback = {"http": proxy}
         assert (http._proxies("http://pool.test/a.deb", fallback) == fallback) == proxied
         if proxied:
-            Store(tmp_path, network=Network(proxies=fallback)).fetch([_artifact("http://pool.test/a.deb")])
+            Store(tmp_path, network=lambda: Network(proxies=fallback)).fetch([_artifact("http://pool.test/a.deb")])
     assert asked == (["http://pool.test/a.deb"] if proxied else [])
 
 
