@@ -12,6 +12,7 @@ import os
 import secrets
 import tomllib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from dsenv.ecosystem import LockFiles, Table, inputs_of, table_of
@@ -143,6 +144,12 @@ def _texts(directory: Path) -> dict[str, str]:
 
 def _parse(texts: Mapping[str, str], *, torn: bool) -> Locks:
     """Read every part and hold it against the others; with ``torn``, one whose file is gone is left out."""
+    return _parsed(frozenset(texts.items()), torn)
+
+
+@lru_cache(maxsize=2)  # `lock` looks once more when it has the project for itself, and a large lock takes its time
+def _parsed(items: frozenset[tuple[str, str]], torn: bool) -> Locks:  # noqa: FBT001 - a key
+    texts = dict(items)
     document = _document(texts)
     try:
         targets = tuple(Target.parse(text) for text in document["targets"])

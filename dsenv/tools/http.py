@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -32,14 +33,20 @@ TIMEOUT = (20, 60)  # seconds to connect, seconds of silence
 _REFUSED = (401, 403)
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """Return what all threads share: reading the system's authorities takes longer than a small file."""
+    return ssl.create_default_context()
+
+
 class _SystemTrust(HTTPAdapter):
     """Trust what the system trusts, beside the public bundle that requests brings."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=ssl.create_default_context())
+        super().init_poolmanager(*args, **kwargs, ssl_context=_trust())
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(*args, **kwargs, ssl_context=ssl.create_default_context())
+        return super().proxy_manager_for(*args, **kwargs, ssl_context=_trust())
 
 
 _local = threading.local()

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.markers import Marker
-from packaging.pylock import PackageWheel, Pylock
+from packaging.pylock import Package, PackageWheel, Pylock
 from packaging.tags import sys_tags
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from dsenv.ecosystem import LockFiles
 from dsenv.ecosystems.python import freshness, pins, platforms, simple, uv
@@ -461,6 +463,13 @@ def test_a_pin_years_behind_is_pointed_out(monkeypatch: pytest.MonkeyPatch) -> N
     ]
     assert sorted(asked) == ["done", "old"]
     assert freshness.stale([], Network(), None) == []
+    locked = Package(name=canonicalize_name("old"), version=Version("1.27"))
+    for writer, again in (("dsenv", []), ("uv", ["old"])):  # what was locked was told then, unless by somebody else
+        asked.clear()
+        lock = Pylock(lock_version=Version("1.0"), created_by=writer, packages=[locked])
+        standing = pins.Pins(interpreters=(), lock=lock)
+        freshness.stale([packages[0], packages[1]], Network(), None, [standing])
+        assert asked == again
 
 
 def test_pips_impossible_is_told_as_a_chain() -> None:

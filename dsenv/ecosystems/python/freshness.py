@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from packaging.version import InvalidVersion, Version
 
 from dsenv.ecosystems.python import simple
+from dsenv.ecosystems.python.pins import CREATED_BY
 from dsenv.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -15,27 +16,42 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dsenv.ecosystems.python.engines.interface import Found
+    from dsenv.ecosystems.python.pins import Pins
     from dsenv.network import Network
 
 BEHIND: Final = timedelta(days=2 * 365)
 
 
-def stale(packages: Sequence[Found], network: Network, before: datetime | None) -> list[str]:
+def stale(
+    packages: Sequence[Found], network: Network, before: datetime | None, standing: Sequence[Pins] = ()
+) -> list[str]:
     """Return a sentence for each package whose version is ``BEHIND`` the newest release of its project.
 
-    No clock is asked: only packages that are old beside the newest of the answer have their project's page read.
+    No clock is asked: only packages that are old beside the newest of the answer have their project's page read. The
+    pages of a large environment take longer than its resolution, so a pin is judged when it comes into the lock.
 
     Args:
         packages: What was found.
         network: What is known of the way to the indexes.
         before: From when on no release counts.
+        standing: What was locked before.
 
     """
+    judged = {
+        (package.name, str(package.version))
+        for pins in standing
+        if pins.lock.created_by == CREATED_BY
+        for package in pins.lock.packages
+    }
     dates = {found.name: date for found in packages if (date := _uploaded(found))}
     if not dates:
         return []
     newest = max(dates.values())
-    old = [found for found in packages if found.name in dates and newest - dates[found.name] > BEHIND]
+    old = [
+        found
+        for found in packages
+        if found.name in dates and newest - dates[found.name] > BEHIND and (found.name, found.version) not in judged
+    ]
     sentences = []
     for index in sorted({found.index for found in old}):
         here = {found.name: found for found in old if found.index == index}
@@ -52,6 +68,13 @@ def stale(packages: Sequence[Found], network: Network, before: datetime | None) 
                     f"release {release[0]}: bound it, or see what holds it back"
                 )
     return sorted(sentences)
+
+
+def prepare() -> None:
+    """Import what reading pages takes, half a second, while an engine is waited for."""
+    import pypi_simple  # noqa: F401, PLC0415
+
+    from dsenv.tools import http  # noqa: F401, PLC0415
 
 
 def _uploaded(found: Found) -> datetime | None:

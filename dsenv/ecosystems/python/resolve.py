@@ -88,9 +88,11 @@ def resolve(request: Request) -> Resolution:
         installers = pool.submit(_installers, choices, space, request)
         if engine.one_place:
             question = replace(question, python=interpreters.program(builds.result(), request.store, request.progress))
+        if not request.previous:
+            pool.submit(freshness.prepare)
         answer = _ask(engine, question, request.store)
         indexes.check_answer(answer.packages, question.routes)
-        stale = pool.submit(freshness.stale, answer.packages, request.store.network, before)
+        stale = pool.submit(freshness.stale, answer.packages, request.store.network, before, request.previous)
         settled = interpreters.settled(choices, builds.result(), request.provided())
         pins = python_pins.Pins(
             interpreters=settled,

@@ -139,7 +139,7 @@ def _read(url: str, index: str, what: str, network: Network, parse: Callable[[re
     while True:
         left -= 1
         try:
-            with http.get(url, network, headers={"Accept": _ACCEPT}) as response:
+            with http.get(url, network, headers={"Accept": _ACCEPT, "Accept-Encoding": "gzip"}) as response:
                 if response.status_code in _LOST:
                     return None
                 if response.ok:

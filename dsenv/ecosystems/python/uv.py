@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +63,7 @@ def program() -> str:
         raise ToolError("uv is not where its wheel puts it", hint="Install dsenv again.") from error
 
 
+@cache
 def version() -> str:
     """Return uv's version."""
     return process.run([program(), "--version"]).stdout.split()[1]
