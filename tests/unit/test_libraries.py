@@ -85,6 +85,13 @@ def test_libraries_that_auditwheel_renamed_are_known_again() -> None:
     assert found.bundled == {"libgomp.so.1": ("one", "two"), "libquadmath.so.0": ("one",)}
 
 
+def test_what_a_package_does_without_is_not_wanted() -> None:
+    """numba tries its threading layers one after the other, and the last needs nothing."""
+    rows = {"numba/pool.cpython-311-x86_64-linux-gnu.so": _needs("libtbb.so.12", "libother.so.1")}
+    assert linking.missing({"numba": rows}, {}).wanted == {"numba": ("libother.so.1",)}
+    assert linking.known({"numba"}) == {}
+
+
 def test_what_brings_a_library_of_its_own_needs_none() -> None:
     assert linking.known({"psycopg", "six"}) == {"psycopg": ("libpq.so.5",)}
     assert linking.known({"psycopg", "psycopg-binary"}) == {}
@@ -119,7 +126,7 @@ def test_a_librarys_package_is_called_after_it(soname: str, package: str) -> Non
 def test_every_known_need_has_a_name_to_ask_for() -> None:
     for name, row in linking._table().items():
         assert name == name.lower().replace("_", "-")
-        for soname in row["libraries"]:
+        for soname in [*row.get("libraries", ()), *row.get("optional", ())]:
             assert ".so." in soname
             assert sonames.package_names(soname)
     assert sonames.package_names("not a library") == ()

@@ -66,7 +66,7 @@ def known(names: Collection[str]) -> dict[str, tuple[str, ...]]:
     return {
         name: tuple(row["libraries"])
         for name, row in _table().items()
-        if name in names and not set(row.get("unless", ())) & set(names)
+        if "libraries" in row and name in names and not set(row.get("unless", ())) & set(names)
     }
 
 
@@ -164,11 +164,16 @@ def missing(wheels: Mapping[str, Mapping[str, Library]], depends: Mapping[str, C
     follow()
     return Libraries(
         wanted={
-            name: tuple(sorted(soname for soname in sonames if not _DRIVER.fullmatch(soname)))
+            name: tuple(sorted(soname for soname in sonames - _optional(name) if not _DRIVER.fullmatch(soname)))
             for name, sonames in sorted(wanted.items())
         },
         bundled=_bundled(wheels),
     )
+
+
+def _optional(name: str) -> set[str]:
+    """Return the libraries that a package is known to do without: it tries, and takes another way."""
+    return set(_table().get(name, {}).get("optional", ()))
 
 
 def _modules(wheels: Mapping[str, Mapping[str, Library]]) -> Iterator[str]:
