@@ -6,6 +6,7 @@ again. Beside the files that the steps say, it holds a manifest of all files as 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import json
@@ -25,7 +26,7 @@ from dsenv.tools import deb, process, tar
 from dsenv.tree import Difference, Entry, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dsenv.outputs.layout import Variables
     from dsenv.pins import Artifact
@@ -39,6 +40,7 @@ _VARIABLES: Final = "variables.env"  # NAME=value, a line each, for what does no
 _OWN: Final = frozenset({_FILE, _MANIFEST, _VARIABLES})
 _ROW: Final = ("kind", "mode", "content", "inode", "size", "mtime_ns", "ctime_ns")  # what it has of each path
 _FORMAT: Final = 1
+_UMASK: Final = 0o022  # an environment is the same whoever makes it; what is above it keeps it private
 _SHORT: Final = 16  # hexadecimal digits of an environment id that name its directory
 _GENERATION: Final = re.compile(r"[0-9a-f]+-[0-9]+")
 # What importing loads. Its like for `python -O`, pytest's and numba's own caches are written as programs run.
@@ -159,16 +161,17 @@ def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progr
     """
     prefix = Path(place.prefix)
     prefix.mkdir(parents=True)
-    laid = store.mending(lambda: _write_root(recipes, place, store, progress), progress)
-    steps = [step for recipe in recipes for step in recipe.steps]
-    values = layout.variables(steps, place, laid.root)
-    for name, (content, mode) in laid.texts.items():
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(mode)
-    for recipe in recipes:
-        _run(recipe, place, values, store, progress)
+    with _umask(_UMASK):
+        laid = store.mending(lambda: _write_root(recipes, place, store, progress), progress)
+        steps = [step for recipe in recipes for step in recipe.steps]
+        values = layout.variables(steps, place, laid.root)
+        for name, (content, mode) in laid.texts.items():
+            path = Path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(mode)
+        for recipe in recipes:
+            _run(recipe, place, values, store, progress)
     environment = Environment(
         titles=[recipe.title for recipe in recipes],
         notes=[note for recipe in recipes for note in recipe.notes],
@@ -282,6 +285,15 @@ def in_use(path: Path) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    old = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(old)
 
 
 def _write_root(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress) -> layout.Layout:

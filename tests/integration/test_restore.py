@@ -6,13 +6,17 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from dsenv import tree
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Dsenv
@@ -197,44 +201,60 @@ def test_every_file_is_held_against_its_artifact(small: Dsenv) -> None:
     assert all("uv" in reason or "bytecode" in reason for reason in reasons)
 
 
+SITE = "venv/lib/python3.11/site-packages"
+
+
 @pytest.mark.parametrize(
-    ("path", "change", "what"),
+    "changes",
     [
-        ("venv/lib/python3.11/site-packages/six.py", "flip", "changed"),
-        ("venv/lib/python3.11/site-packages/evil.pth", "create", "unexpected"),
-        ("venv/lib/python3.11/site-packages/idna/core.py", "delete", "missing"),
-        ("venv/pyvenv.cfg", "flip", "changed"),
-        ("venv/pyvenv.cfg", "delete", "missing"),
-        ("venv/bin/activate", "delete", "missing"),
-        ("venv/bin/python", "delete", "missing"),
-        ("root/usr/bin/jq", "flip", "changed"),
-        ("root/usr/bin/jq", "mode", "mode"),
-        ("root/usr/lib/python3.11/os.py", "flip", "changed"),
-        ("root/usr/bin/new", "create", "unexpected"),
-        ("bin/dpkg-query", "flip", "changed"),
-        ("venv/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc", "flip", "changed"),
-        ("venv/lib/python3.11/site-packages/__pycache__/six.cpython-311.pyc", "delete", "missing"),
-        ("venv/lib/python3.11/site-packages/__pycache__/evil.cpython-311.pyc", "create", "unexpected"),
-        ("root/usr/lib/python3.11/__pycache__/os.cpython-311.pyc", "flip", "changed"),
+        {
+            f"{SITE}/six.py": ("flip", "changed"),
+            f"{SITE}/evil.pth": ("create", "unexpected"),
+            f"{SITE}/idna/core.py": ("delete", "missing"),
+            "venv/pyvenv.cfg": ("flip", "changed"),
+            "venv/bin/activate": ("delete", "missing"),
+            "venv/bin/python": ("delete", "missing"),
+            "root/usr/bin/jq": ("flip", "changed"),
+            "root/usr/lib/python3.11/os.py": ("flip", "changed"),
+            "root/usr/bin/new": ("create", "unexpected"),
+            "bin/dpkg-query": ("flip", "changed"),
+            f"{SITE}/__pycache__/six.cpython-311.pyc": ("flip", "changed"),
+            f"{SITE}/__pycache__/evil.cpython-311.pyc": ("create", "unexpected"),
+            "root/usr/lib/python3.11/__pycache__/os.cpython-311.pyc": ("flip", "changed"),
+        },
+        {
+            "venv/pyvenv.cfg": ("delete", "missing"),
+            "root/usr/bin/jq": ("mode", "mode"),
+            f"{SITE}/__pycache__/six.cpython-311.pyc": ("delete", "missing"),
+        },
+        {f"{SITE}/evil.pth": ("create", "unexpected")},
     ],
+    ids=["many", "others", "one"],
 )
-def test_drift_is_named_and_healed(small: Dsenv, path: str, change: str, what: str) -> None:
+def test_drift_is_named_and_healed(small: Dsenv, changes: dict[str, tuple[str, str]]) -> None:
+    """Each change by both ways of looking: against the artifacts, and against how the environment was left."""
     small("restore")
-    file = small.current / path
-    if change == "flip":
-        _flip(file, len(file.read_bytes()) // 2)
-    elif change == "create":
-        file.write_text("import os\n")
-    elif change == "mode":
-        file.chmod(0o777)
-    else:
-        file.unlink()
+    for path, (change, _) in changes.items():
+        file = small.current / path
+        if change == "flip":
+            _flip(file, len(file.read_bytes()) // 2)
+        elif change == "create":
+            file.write_text("import os\n")
+        elif change == "mode":
+            file.chmod(0o777)
+        else:
+            file.unlink()
     answer = small.json("verify", code=4)
-    assert [(item["path"], item["what"]) for item in answer["differences"]] == [(path, what)]
-    assert path in small("verify", code=4).stdout
+    found = {item["path"]: item["what"] for item in answer["differences"]}
+    assert found == {path: what for path, (_, what) in changes.items()}
+    text = small("verify", code=4).stdout
+    assert all(path in text for path in changes)
     completed = small("restore")
     assert "changed by hand" in completed.stderr
-    assert path in completed.stderr
+    named = [path for path in sorted(changes) if f"{path} ({changes[path][1]})" in completed.stderr]
+    assert named == sorted(changes)[:5]
+    more = len(changes) - len(named)
+    assert (f" and {more} more" in completed.stderr) == (more > 0)
     assert small.json("verify")["differences"] == []
 
 
@@ -251,19 +271,30 @@ def test_running_leaves_nothing_behind(small: Dsenv) -> None:
     assert small.json("restore")["unchanged"]
 
 
-def test_bytecode_is_the_same_at_every_path(small: Dsenv, tmp_path: Path) -> None:
-    def bytecode(project: Dsenv) -> dict[str, bytes]:
-        project("restore")
-        return {str(path.relative_to(project.current)): path.read_bytes() for path in project.current.rglob("*.pyc")}
+def test_every_file_is_the_same_at_any_time_and_path(small: Dsenv, tmp_path: Path) -> None:
+    """Bytecode included; elsewhere, only what leads to the interpreter and to dpkg's database names its own path."""
 
-    first = bytecode(small)
-    assert len(first) > 500
-    assert bytecode(small.copy(tmp_path / "elsewhere" / "deeper")) == first
+    def files(project: Dsenv, wrapper: tuple[str, ...] = (), **settings: Any) -> tree.Tree:
+        project("restore", wrapper=wrapper, **settings)
+        found = tree.scan(project.current, skip={"environment.json", "manifest.json"}.__contains__)
+        return {path: replace(entry, mtime=0) for path, entry in found.items()}
+
+    def different(first: tree.Tree, other: tree.Tree) -> set[str]:
+        return {path for path in first.keys() | other.keys() if first.get(path) != other.get(path)}
+
+    here = small.copy(tmp_path / "here")
+    first = files(here)
+    assert sum(path.endswith(".pyc") for path in first) > 500
+    shutil.rmtree(here.directory / ".dsenv")
+    umask = ("sh", "-c", 'umask 077; exec "$@"', "sh")
+    assert different(first, files(here, umask, TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7")) == set()
+    paths = {"bin/dpkg-query", "venv/bin/python", "venv/pyvenv.cfg"}
+    assert different(first, files(small.copy(tmp_path / "elsewhere" / "and deeper"))) == paths
     for pack in (small.store / "caches" / "bytecode").iterdir():
         _flip(pack)
-    assert bytecode(small.copy(tmp_path / "third")) == first, "a damaged pack is made anew"
+    assert different(first, files(small.copy(tmp_path / "third"))) == paths, "a damaged pack is made anew"
     own = _with_own_store(small, tmp_path)
-    assert bytecode(own) == first
+    assert different(first, files(own)) == paths
     for pack in (own.store / "caches" / "bytecode").iterdir():
         pack.unlink()
     assert own.json("verify")["differences"] == []
