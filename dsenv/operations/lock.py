@@ -171,10 +171,16 @@ class _Work:
         offers = FOUNDATION.survey(part, self.spec.platform, self.project.directory, self.store, self.progress)
         needs = self._needs(asked, offers)
         found = self._side_by_side(asked, offers, needs)
-        revealed = {need for row in asked for need in row.revealed(found[row.name].pins, offers)} - set(needs)
-        if revealed:
-            found = self._side_by_side(asked, offers, (*needs, *sorted(revealed)))
-        return found
+        revealed = {row.name: {*row.revealed(found[row.name].pins, offers)} - set(needs) for row in asked}
+        if not any(revealed.values()):
+            return found
+        needs = (*needs, *sorted(set().union(*revealed.values())))
+        # What revealed a need has been resolved; it does not have to be again while what it stands on has only grown.
+        again = self._side_by_side([row for row in asked if not revealed[row.name]], offers, needs)
+        before, after = (FOUNDATION.provided(parts[FOUNDATION.name].pins) for parts in (found, again))
+        if all(rows.items() <= after[target].items() for target, rows in before.items()):
+            return found | again
+        return self._side_by_side(asked, offers, needs)
 
     def _stale(self, row: Ecosystem, part: Part) -> bool:
         return part.inputs != row.inputs(self.spec.parts[row.name], self.spec.platform)

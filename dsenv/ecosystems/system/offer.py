@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,12 +101,12 @@ def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress
     del spec, project
     if platform.as_of:
         progress.warn("`as-of` holds for Python packages so far: the system's, and R's with them, are those of today")
-    found = {}
-    for target in platform.targets:
-        if target.os == "linux":
-            ground = base.ground(platform.base, target, progress)
-            found[target] = _survey(ground, platform.base, target, store, progress)
-    return found
+    grounds = {
+        target: base.ground(platform.base, target, progress) for target in platform.targets if target.os == "linux"
+    }
+    with ThreadPoolExecutor(max(len(grounds), 1)) as pool:
+        found = pool.map(lambda target: _survey(grounds[target], platform.base, target, store, progress), grounds)
+        return dict(zip(grounds, found, strict=True))
 
 
 def check_names(needs: Sequence[Need], offer: Survey) -> None:
