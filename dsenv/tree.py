@@ -1,6 +1,6 @@
 """A tree of files as a value: every path with its kind, mode and content hash.
 
-Trees are what dsenv unpacks, lays over each other, copies into an environment and compares in a proof. Paths are
+Trees are what dsenv unpacks, copies into an environment and compares in a proof. Paths are
 relative, with ``/``, without ``.`` or ``..``. Bookworm and later have a merged /usr, so ``lib/x`` and ``usr/lib/x`` are
 one path of a root.
 """
@@ -15,14 +15,14 @@ import hashlib
 import os
 import posixpath
 import stat
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal
 
 from dsenv.errors import DsenvError, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 Kind = Literal["file", "link", "directory"]
 Content = Path | bytes
@@ -30,7 +30,6 @@ Content = Path | bytes
 
 SPECIAL_BITS: Final = stat.S_ISUID | stat.S_ISGID
 _MERGED: Final = ("bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin")
-_LINKS: Final = 40  # as many as the kernel follows
 _FICLONE: Final = 0x40049409  # linux/fs.h: share the blocks of another file
 _CHUNK: Final = 1 << 20  # bytes
 _SMALL: Final = 1 << 16  # bytes, the most of a file that is read before its size matters
@@ -84,126 +83,6 @@ def merged(path: str) -> str:
     return f"usr/{path}" if path.partition("/")[0] in _MERGED else path
 
 
-def merge(trees: Iterable[tuple[Tree, Path]]) -> tuple[Tree, dict[str, Content]]:
-    """Lay trees over each other, as packages share one root.
-
-    Args:
-        trees: Each tree with the directory that holds its files.
-
-    Returns:
-        The whole tree, and the content of each of its files.
-
-    Raises:
-        DsenvError: Two trees want different things at one path, or one of them a file below what is no directory.
-
-    """
-    whole: Tree = {}
-    places: dict[str, Content] = {}
-    for tree, directory in trees:
-        for path, entry in tree.items():
-            other = whole.get(path)
-            if other and (other.kind, other.content) != (entry.kind, entry.content):
-                raise _conflict(f"{other.owner} and {entry.owner} both bring /{path}, with different content")
-            if other is None:
-                whole[path] = entry
-                places[path] = directory / path
-    for path, entry in whole.items():
-        parent = posixpath.dirname(path)
-        while parent and parent not in whole:
-            parent = posixpath.dirname(parent)
-        if parent and whole[parent].kind != "directory":
-            other = whole[parent]
-            raise _conflict(f"{entry.owner} brings /{path}, and {other.owner} /{parent}, which is no directory")
-    return whole, places
-
-
-def _conflict(sentence: str) -> DsenvError:
-    return DsenvError(sentence, hint="Only a full root file system can hold both: use `dsenv docker`.")
-
-
-def relocate(tree: Tree) -> Tree:
-    """Return ``tree`` as it may lie anywhere, owned by anyone.
-
-    A link to a path of the tree becomes relative when it is absolute or relies on a merged /usr; one that leads to the
-    system below stays. Set-user-id bits are dropped: outside of a root file system they would be a hole.
-    """
-    moved: Tree = {}
-    for path, entry in tree.items():
-        content = entry.content
-        if entry.kind == "link":
-            target = _leads_to(path, content)
-            relies = content.startswith("/") or target != _joined(path, content)
-            if relies and _through_links(tree, target) in tree:
-                content = posixpath.relpath(f"/{target}", f"/{posixpath.dirname(path)}")
-        moved[path] = replace(entry, mode=entry.mode & ~SPECIAL_BITS, content=content)
-    return moved
-
-
-def dereference(tree: Tree, places: dict[str, Content], below: str) -> None:
-    """Replace each link below a directory that leads out of it by what it leads to.
-
-    Args:
-        tree: Changed in place.
-        places: The content of its files; changed in place.
-        below: The directory, with everything directly in it counting as a directory of its own.
-
-    """
-    original = dict(tree)
-    depth = below.count("/") + 2
-
-    def copy(path: str, source: str, around: frozenset[str]) -> None:
-        target = _target(original, source)
-        if target is None or target in around:
-            return  # it leads nowhere, here as on a whole system, or to a directory that would come to hold itself
-        tree[path] = original[target]
-        if target in places:
-            places[path] = places[target]
-        for inner in children.get(target, ()):
-            copy(f"{path}/{posixpath.basename(inner)}", inner, around | {target})
-
-    children: dict[str, list[str]] = {}
-    for path in original:
-        children.setdefault(posixpath.dirname(path), []).append(path)
-    for path, entry in original.items():
-        if entry.kind == "link" and path.startswith(f"{below}/"):
-            target = _target(original, path)
-            own = "/".join(path.split("/")[:depth])
-            if target is not None and target != own and not target.startswith(f"{own}/"):
-                copy(path, target, frozenset(map(str, PurePosixPath(path).parents)))
-
-
-def _target(tree: Tree, path: str) -> str | None:
-    """Return the path that a link leads to in the end, or ``None`` when that is not in the tree."""
-    for _ in range(_LINKS):
-        entry = tree.get(path)
-        if entry is None or entry.kind != "link":
-            return path if entry else None
-        path = _through_links(tree, _leads_to(path, entry.content))
-    return None
-
-
-def _joined(path: str, content: str) -> str:
-    """Return the path that a link says, as it stands."""
-    return posixpath.normpath(posixpath.join("/" + posixpath.dirname(path), content)).lstrip("/")
-
-
-def _leads_to(path: str, content: str) -> str:
-    """Return the path that a link means: that under a merged /usr."""
-    return merged(_joined(path, content))
-
-
-def _through_links(tree: Tree, path: str) -> str:
-    """Return ``path`` with links among its parent directories followed."""
-    for _ in range(_LINKS):
-        parts = path.split("/")
-        parents = ("/".join(parts[:length]) for length in range(1, len(parts)))
-        link = next((parent for parent in parents if parent in tree and tree[parent].kind == "link"), None)
-        if link is None:
-            break
-        path = _leads_to(link, tree[link].content) + path.removeprefix(link)
-    return path
-
-
 def scan(root: Path, *, skip: Callable[[str], bool] = lambda _: False, known: Known | None = None) -> Tree:
     """Read the tree below ``root``, hashing every file; devices and sockets raise ``DsenvError``.
 
@@ -221,8 +100,9 @@ def entries(root: Path, found: Sequence[tuple[str, os.stat_result]], known: Know
     """Yield the entry of each path of a ``walk``, hashing files several at once; ``known`` as in ``scan``."""
     pieces = [found[at : at + _PIECE] for at in range(0, len(found), _PIECE)]
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        for made in pool.map(lambda piece: [entry_of(f"{root}/{path}", status, known) for path, status in piece], pieces):
-            yield from made
+        made = pool.map(lambda piece: [entry_of(f"{root}/{path}", status, known) for path, status in piece], pieces)
+        for piece in made:
+            yield from piece
 
 
 def walk(root: Path, *, skip: Callable[[str], bool] = lambda _: False) -> Iterator[tuple[str, os.stat_result]]:
@@ -356,7 +236,7 @@ def _copy(source: Content, destination: Path, entry: Entry, *, share: Known | No
     if isinstance(source, bytes):
         with destination.open("xb") as file:
             file.write(source)
-    elif share is not None and source.is_file() and _hash(source, source.lstat(), share) == entry.content:
+    elif share is not None and source.is_file() and _hash(str(source), source.lstat(), share) == entry.content:
         if _link(source, destination):
             destination.chmod(entry.mode)
             os.utime(destination, (entry.mtime, entry.mtime))

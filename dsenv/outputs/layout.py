@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dsenv import tree as trees
 from dsenv.errors import DsenvError, IntegrityError
+from dsenv.outputs import merge
 from dsenv.pins import Artifact
 from dsenv.steps import Dereference, Derive, Link, PrependPath, SearchPath, SetEnv, Unpack, Write
 from dsenv.tree import Entry
@@ -61,7 +62,7 @@ def lay_out(recipes: Sequence[Recipe], place: Place, unpacked: Callable[[Artifac
         _check_owner(archive, brought)
     beside = {archive.directory: laid for archive, laid in found if archive.directory}
     among = [laid for archive, laid in found if not archive.directory]
-    tree, places = trees.merge([*among, (own, Path(place.root))])
+    tree, places = merge.merge([*among, (own, Path(place.root))])
     places.update({path: content for path, (content, _) in inner.items()})
     for step in steps:
         if isinstance(step, Derive):
@@ -71,8 +72,8 @@ def lay_out(recipes: Sequence[Recipe], place: Place, unpacked: Callable[[Artifac
             tree[step.path] = Entry(kind="link", mode=0o777, content=target, owner="the locked alternatives")
     for step in steps:
         if isinstance(step, Dereference):
-            trees.dereference(tree, places, step.below)
-    return Layout(root=trees.relocate(tree), places=places, beside=beside, texts=texts)
+            merge.dereference(tree, places, step.below)
+    return Layout(root=merge.relocate(tree), places=places, beside=beside, texts=texts)
 
 
 def _check_owner(package: Unpack, brought: Tree) -> None:

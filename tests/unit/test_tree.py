@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dsenv import tree
 from dsenv.errors import DsenvError, IntegrityError
+from dsenv.outputs import merge
 from dsenv.tree import DamagedTreeError, Difference, Entry
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ def test_safe_paths_stay_inside(path: str) -> None:
 
 def test_equal_paths_may_come_twice_and_others_not(tmp_path: Path) -> None:
     one, same = {"usr/x": _file("a", owner="one")}, {"usr/x": _file("a", owner="two"), "usr": Entry(kind="directory")}
-    whole, places = tree.merge([(one, tmp_path / "1"), (same, tmp_path / "2")])
+    whole, places = merge.merge([(one, tmp_path / "1"), (same, tmp_path / "2")])
     assert places["usr/x"] == tmp_path / "1/usr/x"
     assert set(whole) == {"usr", "usr/x"}
     with pytest.raises(DsenvError, match="one and three both bring /usr/x"):
-        tree.merge([(one, tmp_path), ({"usr/x": _file("b", owner="three")}, tmp_path)])
+        merge.merge([(one, tmp_path), ({"usr/x": _file("b", owner="three")}, tmp_path)])
 
 
 def test_nothing_lies_below_what_is_no_directory(tmp_path: Path) -> None:
@@ -54,11 +55,11 @@ def test_nothing_lies_below_what_is_no_directory(tmp_path: Path) -> None:
     file: tree.Tree = {"usr/share/doc": Entry(kind="directory"), "usr/share/doc/x/a/b": _file("b", owner="two")}
     for both in ([(link, tmp_path), (file, tmp_path)], [(file, tmp_path), (link, tmp_path)]):
         with pytest.raises(DsenvError, match="two brings /usr/share/doc/x/a/b, and one /usr/share/doc/x, which is no"):
-            tree.merge(both)
+            merge.merge(both)
 
 
 def test_links_into_the_tree_become_relative() -> None:
-    moved = tree.relocate(
+    moved = merge.relocate(
         {
             "usr/lib/R/etc/Rprofile": _link("/etc/R/Rprofile"),
             "etc/R/Rprofile": _file("x"),
@@ -103,7 +104,7 @@ def test_links_out_of_a_package_become_copies(tmp_path: Path) -> None:
         "share/other/a.woff": _file("glyph"),
     }
     places: dict[str, tree.Content] = {path: tmp_path / path for path, entry in files.items() if entry.kind == "file"}
-    tree.dereference(files, places, "lib")
+    merge.dereference(files, places, "lib")
     assert files["lib/shiny/www/jquery.js"] == files["share/jquery/jquery.js"]
     assert places["lib/shiny/www/jquery.js"] == tmp_path / "share/jquery/jquery.js"
     assert files["lib/shiny/fonts"].kind == "directory"
@@ -115,10 +116,10 @@ def test_links_out_of_a_package_become_copies(tmp_path: Path) -> None:
 
 def test_links_in_a_circle_lead_nowhere() -> None:
     files = {"lib/a/x": _link("../../share/y"), "share/y": _link("../lib/a/x")}
-    tree.dereference(files, {}, "lib")
+    merge.dereference(files, {}, "lib")
     assert files["lib/a/x"].kind == "link"
     circle = {"a": _link("/b"), "b": _link("/a"), "c": _link("/a/x"), "d": _link("/d/d")}
-    assert tree.relocate(circle)["c"].content == "/a/x"
+    assert merge.relocate(circle)["c"].content == "/a/x"
 
 
 def test_a_directory_never_comes_to_hold_itself() -> None:
@@ -133,7 +134,7 @@ def test_a_directory_never_comes_to_hold_itself() -> None:
         "share/x/self": _link("."),
         "share/x/file": _file("x"),
     }
-    tree.dereference(files, {}, "lib")
+    merge.dereference(files, {}, "lib")
     assert files["lib/a/up"] == _link("..")
     assert files["lib/a/deep/out/file"] == _file("x")
     assert {path for path in files if path.startswith("lib/a/deep/out/")} == {"lib/a/deep/out/file"}
