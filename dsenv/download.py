@@ -58,6 +58,13 @@ class Meter:
         self._progress.say(f"downloaded {self._count} files, {_mb(self._bytes)}")
 
 
+def server(artifact: Artifact, network: Network) -> str:
+    """Return the first address that says it has an artifact, or nothing when none does."""
+    from dsenv.tools import http  # noqa: PLC0415 - as below
+
+    return next((url for url in artifact.urls if http.serves(url, network, artifact.size)), "")
+
+
 def fill(partial: Path, artifact: Artifact, meter: Meter, network: Network) -> None:
     """Complete a file, which may hold a beginning already, from the first address that serves the artifact's bytes.
 

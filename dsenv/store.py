@@ -35,7 +35,7 @@ from dsenv.network import Network
 from dsenv.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from dsenv.pins import Artifact
@@ -131,6 +131,13 @@ class Store:
         """End the downloads that other threads are waiting for."""
         for meter in [*self._meters]:
             meter.stop.set()
+
+    def servers(self, artifacts: Sequence[Artifact]) -> list[str]:
+        """Return for each artifact an address that still has it, or nothing; ask nobody when the store is offline."""
+        if self.offline:
+            return [""] * len(artifacts)
+        with concurrent.futures.ThreadPoolExecutor(DOWNLOADS) as pool:
+            return list(pool.map(lambda artifact: download.server(artifact, self.network), artifacts))
 
     def read_checked(self, artifact: Artifact) -> Path:
         """Return the path of a stored artifact after checking its bytes, once in this process unless they move.

@@ -107,6 +107,19 @@ def download(url: str, sink: IO[bytes], *, start: int, network: Network) -> Iter
         raise DownloadError(f"{without_credentials(url)} is not an address", cause=str(error)) from error
 
 
+def serves(url: str, network: Network, size: int | None = None) -> bool:
+    """Say whether an address has a file, of a known size if it tells one; nothing but its beginning is fetched."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return os.path.isfile(unquote(parts.path))  # noqa: PTH113 - a path of any form
+    try:
+        with get(url, network, headers={}, stream=True) as response:
+            told = response.headers.get("Content-Length", "")
+            return response.ok and (size is None or not told.isdecimal() or int(told) == size)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
+        return False
+
+
 def get(url: str, network: Network, *, headers: dict[str, str], stream: bool = False) -> requests.Response:
     """Ask for an address once, or once more as somebody whom the server may know better."""
 
