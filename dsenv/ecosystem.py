@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dsenv.errors import LockFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
     from types import ModuleType
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dsenv.builds import Build, Built
     from dsenv.network import Network
-    from dsenv.pins import Artifact, Need, Provided, Selection, Target
+    from dsenv.pins import Artifact, Need, Provided, Selection, Target, Vouched
     from dsenv.progress import Progress
     from dsenv.steps import Place, Recipe
     from dsenv.store import Store
@@ -124,6 +124,7 @@ class Upgrade:
 
     everything: bool = False
     names: frozenset[str] = frozenset()
+    security: bool = False  # also those of which the distribution has a mended version
 
     def releases(self, name: str) -> bool:
         """Say whether a package's version may move although nothing forces it."""
@@ -299,12 +300,7 @@ class Ecosystem(Protocol):
         """Say whether a file of its own, or an export, was written by dsenv and by nobody since."""
 
     def adopt(self, files: Mapping[str, str]) -> Adopted | None:
-        """Return what another tool's lock file pins, or ``None`` when none of its files is another tool's.
-
-        Raises:
-            LockFormatError: One is, and cannot be read.
-
-        """
+        """Return what another tool's lock file pins, or ``None``; raise ``LockFormatError`` for a damaged one."""
 
     @property
     def exports(self) -> Sequence[str]:
@@ -373,6 +369,12 @@ class Foundation(Ecosystem, Protocol):
 
     def provided(self, pins: Any) -> Mapping[Target, Mapping[str, Provided]]:
         """Return the locked system packages as other ecosystems may see them."""
+
+    def vouched(self, pins: Any, spec: Any, store: Store) -> Iterator[Vouched]:
+        """Yield who vouches for each locked package, from what the store keeps: nobody is asked."""
+
+    def source_packages(self, pins: Any) -> Mapping[str, str]:
+        """Return the source package of each package."""
 
     def misfit(self, pins: Any, target: Target) -> str:
         """Return why a project on this machine cannot run the locked system packages, or nothing when it can."""

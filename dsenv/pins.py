@@ -82,6 +82,20 @@ class Provided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """Who vouches for a locked package: a signed file that leads to its bytes."""
+
+    target: str
+    name: str
+    version: str
+    state: str  # "good"; "expired": signed by a key that was valid then; "unvouched"
+    file: str  # its artifact in the store: "sound", "damaged", "absent"
+    by: str = ""  # "bookworm of Sat, 16 May 2026 09:53:46 UTC"
+    key: str = ""  # the fingerprint of the one that has signed
+    reason: str = ""  # unless good
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Which part of a lock an environment takes."""
 

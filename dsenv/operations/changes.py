@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from dsenv.ecosystems import ECOSYSTEMS
+from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dsenv.locks import Locks
 
@@ -25,6 +25,7 @@ class Change:
     old: str  # "" for one that is new
     new: str  # "" for one that is gone
     step: Step
+    source: str = ""  # of a system package: what security reports are about
 
 
 def between(before: Locks | None, after: Locks) -> Iterator[Change]:
@@ -35,10 +36,17 @@ def between(before: Locks | None, after: Locks) -> Iterator[Change]:
         was, now = (
             row.versions(held.parts[row.name].pins) if row.name in held.parts else {} for held in (before, after)
         )
+        held = [lock.parts[row.name].pins for lock in (before, after) if row.name in lock.parts]
+        sources = {name: text for pins in held if row.name == FOUNDATION.name for name, text in _sources(pins)}
         for name in sorted({*was, *now}):
             old, new = was.get(name, ""), now.get(name, "")
             if old != new:
-                yield Change(part=row.name, name=name, old=old, new=new, step=step(old, new))
+                source = sources.get(name, "")
+                yield Change(part=row.name, name=name, old=old, new=new, step=step(old, new), source=source)
+
+
+def _sources(pins: Any) -> Iterable[tuple[str, str]]:
+    return FOUNDATION.source_packages(pins).items()
 
 
 def step(old: str, new: str) -> Step:

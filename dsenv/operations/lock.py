@@ -46,6 +46,7 @@ def lock(
     *,
     upgrade: bool = False,
     packages: Sequence[str] = (),
+    security: bool = False,
     refresh: bool = False,
     locked: bool = False,
 ) -> LockResult:
@@ -58,11 +59,12 @@ def lock(
         progress: Told what is going on.
         upgrade: Prefer no existing pin.
         packages: Names whose pins are not preferred, with or without their ecosystem: ``pandas``, ``r:dplyr``.
+        security: Let go of system packages of which the distribution has a mended version, those of the base included.
         refresh: Ask the indexes again although nothing has changed.
         locked: Fail when the locks would have to change.
 
     """
-    forced = upgrade or refresh or bool(packages)
+    forced = upgrade or refresh or security or bool(packages)
     if fresh := _fresh(spec, locks.read_previous(project.directory), forced=forced):
         return fresh
     if locked:
@@ -86,7 +88,7 @@ def lock(
             progress=progress,
             previous=previous,
             adopted={name: other.pins for name, other in adopted.items()},
-            upgrades=_upgrades(previous, packages, everything=upgrade),
+            upgrades=_upgrades(previous, packages, everything=upgrade, security=security),
             forced=forced,
         )
         found = _carry_over(build.record(work.resolve(), store, progress), previous)
@@ -108,7 +110,9 @@ def _fresh(spec: Spec, previous: Sequence[Locks], *, forced: bool) -> LockResult
     return LockResult(locks=previous[0], digest=previous[0].digest(), was_fresh=True)
 
 
-def _upgrades(previous: Sequence[Locks], packages: Sequence[str], *, everything: bool) -> dict[str, Upgrade]:
+def _upgrades(
+    previous: Sequence[Locks], packages: Sequence[str], *, everything: bool, security: bool
+) -> dict[str, Upgrade]:
     """Return what each ecosystem is to upgrade; raise ``WrongUseError`` for a name that no part has locked."""
     names: dict[str, set[str]] = {row.name: set() for row in ECOSYSTEMS}
     locked = {
@@ -124,7 +128,9 @@ def _upgrades(previous: Sequence[Locks], packages: Sequence[str], *, everything:
             raise WrongUseError(f"no package {package} is locked", hint="Name it as the lock does: pandas, r:dplyr.")
         for taker in takers:
             names[taker].add(name)
-    return {name: Upgrade(everything=everything, names=frozenset(found)) for name, found in names.items()}
+    return {
+        name: Upgrade(everything=everything, names=frozenset(found), security=security) for name, found in names.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,9 +26,12 @@ _SHOWN: Final = 30  # packages of a part that are named
 @click.option(
     "--upgrade-package", "packages", multiple=True, metavar="NAME", help="Only this one: pandas, r:dplyr, system:jq."
 )
+@click.option("--security", is_flag=True, help="Only system packages that the distribution has mended, by source.")
 @click.option("--refresh", is_flag=True, help="Ask the indexes again, and keep the pins.")
 @click.option("--locked", is_flag=True, help="Fail if the lock would have to change.")
-def command(session: Session, *, upgrade: bool, packages: tuple[str, ...], refresh: bool, locked: bool) -> Report:
+def command(
+    session: Session, *, upgrade: bool, packages: tuple[str, ...], security: bool, refresh: bool, locked: bool
+) -> Report:
     """Bring the locks up to dsenv.toml; what it does not force to move stays."""
     from dsenv.operations.lock import lock  # noqa: PLC0415
 
@@ -41,19 +44,20 @@ def command(session: Session, *, upgrade: bool, packages: tuple[str, ...], refre
         session.terminal,
         upgrade=upgrade,
         packages=packages,
+        security=security,
         refresh=refresh,
         locked=locked,
     )
-    return report(result)
+    return report(result, by_source=security)
 
 
-def report(result: LockResult) -> Report:
+def report(result: LockResult, *, by_source: bool = False) -> Report:
     """Return what locking did, for a person and for a program."""
     lines = [f"lock {result.digest}"]
     if result.was_fresh:
         lines.append("the lock answers dsenv.toml: nothing to do")
     else:
-        lines.extend(_table(result.moved))
+        lines.extend(_by_source(result.moved) if by_source else _table(result.moved))
         lines.extend(f"wrote {name}" for name in result.changed)
         if not result.changed:
             lines.append("every pin is as it was: no file changed")
@@ -82,3 +86,14 @@ def _table(moved: Sequence[Change]) -> Iterator[str]:
             yield f"  {part:7} {change.name:{width}}  {change.step:5}  {versions}"
         if len(rows) > _SHOWN:
             yield f"  {part:7} and {len(rows) - _SHOWN} more"
+
+
+def _by_source(moved: Sequence[Change]) -> Iterator[str]:
+    """Yield what moved, a line for each source package and pair of versions, all of them."""
+    found: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for change in moved:
+        key = (change.part, change.source or change.name, change.old, change.new, change.step)
+        found.setdefault(key, []).append(change.name)
+    for (part, source, old, new, step), names in found.items():
+        versions = " -> ".join(filter(None, (old, new)))
+        yield f"  {part:7} {source}  {step:5}  {versions}  {', '.join(names)}"

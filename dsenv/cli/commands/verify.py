@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,20 @@ if TYPE_CHECKING:
     from dsenv.cli.session import Session
     from dsenv.operations.verify import VerifyResult
     from dsenv.pins import Groups
+    from dsenv.project import Project
+    from dsenv.spec import Spec
+    from dsenv.store import Store
 
 _SHOWN = 50  # differences that text names; JSON has all
 
 
 @make("verify", short_help="Prove, file by file, that the environment is what the lock says.")
 @click.option("--image", is_flag=True, help="Prove it of the project's image instead.")
+@click.option("--trust", is_flag=True, help="Prove instead that signed files vouch for each system package, offline.")
 @group_options
 @target_option
 @click.option("--strict", is_flag=True, help="Fail, too, where this machine has something else than what is locked.")
-def command(session: Session, *, image: bool, groups: Groups, target: str | None, strict: bool) -> Report:
+def command(session: Session, *, image: bool, trust: bool, groups: Groups, target: str | None, strict: bool) -> Report:
     """Compare every file with the locked artifact that it comes from."""
     from dsenv.operations.selection import image_target  # noqa: PLC0415
     from dsenv.operations.verify import verify, verify_image  # noqa: PLC0415
@@ -35,6 +40,10 @@ def command(session: Session, *, image: bool, groups: Groups, target: str | None
     spec = session.spec(project)
     if image and strict:
         raise WrongUseError("an image stands on nothing of this machine", hint="Leave --strict or --image out.")
+    if trust:
+        if image or groups or target or strict:
+            raise WrongUseError("--trust is about the whole lock: it goes with no other option")
+        return _trust(session.store(spec), project, spec)
     if image:
         result = verify_image(project, spec, session.store(spec), session.terminal, image_target(target), groups=groups)
     else:
@@ -54,6 +63,29 @@ def command(session: Session, *, image: bool, groups: Groups, target: str | None
             "unlisted": result.unlisted,
             "bytecode": result.bytecode,
         },
+    )
+
+
+def _trust(store: Store, project: Project, spec: Spec) -> Report:
+    """Return who vouches for the locked system packages."""
+    from dsenv.operations.trust import trust  # noqa: PLC0415
+
+    rows = trust(project, spec, store)
+    bad = [row for row in rows if row.state == "unvouched" or row.file == "damaged"]
+    lines = []
+    counted = Counter((row.target, row.by, row.key, row.reason) for row in rows if row.state != "unvouched")
+    for (target, by, key, note), count in counted.items():
+        lines.append(f"{target}: {count:,} packages by {by}, signed by {key}" + (f": {note}" if note else ""))
+    if absent := sum(row.file == "absent" for row in rows):
+        lines.append(f"{absent:,} of their files are not in the store, and were not compared")
+    for row in bad:
+        reason = row.reason if row.state == "unvouched" else "its file in the store is damaged"
+        lines.append(f"  {row.target}: {row.name} {row.version}: {reason}")
+    lines.append(f"{len(rows):,} system packages, {len(bad)} that no signed file vouches for")
+    return Report(
+        lines=lines,
+        code=Exit.DRIFT if bad else Exit.DONE,
+        data={"rows": [asdict(row) for row in rows], "unvouched": [f"{row.target}: {row.name}" for row in bad]},
     )
 
 

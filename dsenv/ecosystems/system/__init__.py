@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         read,
         recorded,
         revealed,
+        source_packages,
         versions,
         write,
     )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.system.resolve import needs, resolve
     from dsenv.ecosystems.system.sonames import libraries, supplier
     from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
+    from dsenv.ecosystems.system.trust import vouched
 
 name = "system"
 title = "System"
@@ -69,11 +71,13 @@ __all__ = [
     "resolve",
     "revealed",
     "seen",
+    "source_packages",
     "supplier",
     "survey",
     "title",
     "unsupported",
     "versions",
+    "vouched",
     "workshop",
     "write",
 ]
@@ -99,6 +103,7 @@ DOORS = {
         "read",
         "recorded",
         "revealed",
+        "source_packages",
         "versions",
         "write",
     ),
@@ -106,5 +111,6 @@ DOORS = {
     "resolve": ("needs", "resolve"),
     "sonames": ("libraries", "supplier"),
     "spec": ("Spec", "expand", "inputs", "unsupported"),
+    "trust": ("vouched",),
 }
 """By room, what it answers of ``dsenv.ecosystem.Ecosystem``."""

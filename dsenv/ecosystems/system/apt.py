@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from dsenv.ecosystems.system import trouble
 from dsenv.ecosystems.system.sources import NO_APT
 from dsenv.errors import DownloadError, ResolutionError, ToolError
 from dsenv.formats import deb822
@@ -65,6 +66,10 @@ quiet "2";
 {host}
 """
 _OFFERED: Final = re.compile(r"^Package: (\S+)\n(?:.+\n)*?Version: (\S+)$", re.MULTILINE)
+Place = tuple[str, str]
+"""An archive's address, and the suite with a component: ``bookworm/main``."""
+
+_EXCLUSIVE: Final = "no choice of versions satisfies all of these at once"
 _UNMET: Final = "The following packages have unmet dependencies:"
 
 
@@ -79,6 +84,11 @@ class Index:
     metakey: str  # "main/binary-amd64/Packages"
     path: str  # where the root keeps it
 
+    @property
+    def directory(self) -> str:
+        """The address of the directory that its Release file lies in: of a suite, or one of the archive's own."""
+        return f"{self.uri}/{self.suite.rstrip('/')}" if self.suite.endswith("/") else f"{self.uri}/dists/{self.suite}"
+
 
 class AptRoot:
     """An isolated root for one architecture.
@@ -92,6 +102,7 @@ class AptRoot:
     def __init__(self, path: Path, architecture: str) -> None:
         self.path = path
         self._architecture = architecture
+        self._indexes: list[Index] | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[AptRoot]:
@@ -117,6 +128,7 @@ class AptRoot:
         )
         _write_changed(self.path / "apt.conf", conf)
         _write_changed(self.path / "etc/apt/sources.list.d/dsenv.sources", sources)
+        (self.path / "etc/apt/sources.list.d/pins.sources").unlink(missing_ok=True)
         _write_changed(self.path / "var/lib/dpkg/status", status)
         self.prefer(preferences)
 
@@ -135,21 +147,41 @@ class AptRoot:
 
         """
         completed = self._run("apt-get", "update", "--error-on=any", "--allow-releaseinfo-change", codes=None)
+        self._indexes = None
         if completed.code:
-            raise DownloadError(
-                "apt could not fetch and verify the indexes of the base's archives",
-                cause=_words(completed.stderr),
-                hint="Check the network, the proxy and the clock, then run it again.",
-            )
+            raise trouble.told(completed.stderr)
 
-    def indexes(self) -> list[Index]:
-        """Return the Packages indexes that the root has read."""
+    def feed(self, stanzas: Sequence[str]) -> None:
+        """Let apt know packages that no index lists; what was fed before is forgotten.
+
+        They stand in a source of their own, which apt is told to trust: who feeds has to know where they come from.
+        """
+        directory = self.path / "pins"
+        directory.mkdir(exist_ok=True)
+        source = self.path / "etc/apt/sources.list.d/pins.sources"
+        _write_changed(directory / "Packages", "".join(f"{stanza}\n\n" for stanza in stanzas))
+        _write_changed(source, f"Types: deb\nURIs: {self._fed}\nSuites: ./\nTrusted: yes\n")
+        only = (f"Dir::Etc::sourcelist={source}", "Dir::Etc::sourceparts=/dev/null", "APT::Get::List-Cleanup=0")
+        self._run("apt-get", "update", *(word for option in only for word in ("--option", option)))
+
+    @property
+    def _fed(self) -> str:
+        return f"copy:{self.path}/pins"
+
+    @property
+    def indexes_read(self) -> list[Index]:
+        """The Packages indexes that the root has read, those of its own sources; asked for once an update."""
+        if self._indexes is None:
+            self._indexes = self._ask_indexes()
+        return self._indexes
+
+    def _ask_indexes(self) -> list[Index]:
         form = "$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)\t$(CODENAME)\t$(METAKEY)\t$(FILENAME)\t$(CREATED_BY)"
         lines = self._run("apt-get", "indextargets", "--format", form).stdout.splitlines()
         found = []
         for line in lines:
             uri, suite, origin, codename, metakey, path, kind = line.split("\t")
-            if kind == "Packages":
+            if kind == "Packages" and not uri.startswith(self._fed):
                 found.append(
                     Index(
                         uri=uri.rstrip("/"), suite=suite, origin=origin, codename=codename, metakey=metakey, path=path
@@ -164,9 +196,11 @@ class AptRoot:
             DownloadError: The archive has its signature in a file apart, which apt takes and a lock cannot keep.
 
         """
-        head = index.path[: index.path.rindex("_dists_")]
-        suite = index.suite.replace("/", "_")
-        path = self.path / f"{head}_dists_{suite}_InRelease"
+        if index.suite.endswith("/"):
+            path = self.path / f"{index.path[: index.path.rindex('_Packages')]}_InRelease"
+        else:
+            head = index.path[: index.path.rindex("_dists_")]
+            path = self.path / f"{head}_dists_{index.suite.replace('/', '_')}_InRelease"
         if not path.exists():
             raise DownloadError(
                 f"{without_credentials(index.uri)} {index.suite} has no InRelease file, only Release and Release.gpg",
@@ -182,9 +216,14 @@ class AptRoot:
         """Return the packages that provide a virtual one."""
         return read_providers(self._run("apt-cache", "showpkg", name, codes=None).stdout)
 
-    def suites(self, names: Sequence[str]) -> dict[tuple[str, str], set[str]]:
-        """Return the suites whose indexes list each version of ``names``, by name and version."""
-        return read_suites(self._run("apt-cache", "policy", *names).stdout) if names else {}
+    def places(self, names: Sequence[str]) -> dict[tuple[str, str], set[Place]]:
+        """Return the indexes that list each version of ``names``, by name and version; what was fed has none."""
+        return read_places(self._run("apt-cache", "policy", *names).stdout, self._fed) if names else {}
+
+    def listed(self, index: Index) -> list[tuple[str, str]]:
+        """Return the names and versions that an index lists."""
+        text = self._run("/usr/lib/apt/apt-helper", "cat-file", index.path).stdout
+        return [*_OFFERED.findall(text)]
 
     def solve(self, requests: Sequence[str]) -> dict[str, str]:
         """Return what apt would install for ``requests``: the version of each package.
@@ -248,9 +287,12 @@ def read_providers(text: str) -> list[str]:
     return sorted({line.split()[0] for line in text.partition("\nReverse Provides: \n")[2].splitlines()})
 
 
-def read_suites(text: str) -> dict[tuple[str, str], set[str]]:
-    """Return what the version tables of ``apt-cache policy`` say: the suites of each name and version."""
-    found: dict[tuple[str, str], set[str]] = {}
+def read_places(text: str, fed: str = "") -> dict[tuple[str, str], set[Place]]:
+    """Return what the version tables of ``apt-cache policy`` say: the places of each name and version.
+
+    A version that stands nowhere but at the address ``fed`` is listed, without a place.
+    """
+    found: dict[tuple[str, str], set[Place]] = {}
     name = version = ""
     for line in text.splitlines():
         words = line.split()
@@ -259,7 +301,9 @@ def read_suites(text: str) -> dict[tuple[str, str], set[str]]:
         elif re.match(r" {5}\S| \*{3} ", line):
             version = words[1] if words[0] == "***" else words[0]
         elif line.startswith(" " * 8) and words[-1] == "Packages":
-            found.setdefault((name, version), set()).add(words[2].partition("/")[0])
+            places = found.setdefault((name, version), set())
+            if not fed or not words[1].startswith(fed):
+                places.add((words[1].rstrip("/"), words[2]))
     return found
 
 
@@ -272,6 +316,8 @@ def read_reasons(text: str) -> str:
             break
         chain.append(line.strip())
     errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    if chain:
+        errors = [_EXCLUSIVE if "held broken packages" in line else line for line in errors]
     return CREDENTIALS.sub("", "\n".join([*chain, *errors]))
 
 
@@ -309,12 +355,3 @@ def _write_changed(path: Path, text: str) -> None:
         path.touch(0o600)
         path.chmod(0o600)  # it may be there already
         path.write_text(text, "utf-8")
-
-
-def _words(text: str) -> str:
-    """Return apt's errors without what repeats in each of its messages."""
-    skipped = ("W: Some index files failed", "E: Some index files failed", "Reading ", "Building ", "Done")
-    lines = [
-        line.rstrip().removeprefix("E: ") for line in text.splitlines() if line.strip() and not line.startswith(skipped)
-    ]
-    return CREDENTIALS.sub("", "\n".join(lines))

@@ -14,8 +14,9 @@ class Distribution:
     origin: str  # Origin in its Release files: "Debian"
     keyring: str  # signs its archives; where its own packages put it
     suites: tuple[str, ...]  # of one release, with {} for the codename
+    security: str  # the one of them in which mended packages come
     aliases: tuple[str, ...]  # what stands for a codename, another one each time a release comes out
-    essential: tuple[str, ...]  # what apt is asked for, to make a root file system from nothing
+    essential: tuple[str, ...]  # what apt is asked for, to make a root from nothing; a name that is not there, is not
 
     def rank(self, suite: str, codename: str) -> int | None:
         """Return which of a release's suites one may be by its name, the main one being 0."""
@@ -33,9 +34,19 @@ DISTRIBUTIONS: Final = {
             origin="Debian",
             keyring="/usr/share/keyrings/debian-archive-keyring.gpg",
             suites=("{}", "{}-updates", "{}-security"),
+            security="{}-security",
             aliases=("stable", "oldstable", "oldoldstable", "testing", "unstable"),
             # debootstrap's "minbase" variant, on a merged /usr; apt, so that the image stays maintainable by those
             # who receive it
+            essential=("?essential", "?priority(required)", "apt", "usr-is-merged"),
+        ),
+        Distribution(
+            name="ubuntu",
+            origin="Ubuntu",
+            keyring="/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+            suites=("{}", "{}-updates", "{}-security"),
+            security="{}-security",
+            aliases=("devel",),
             essential=("?essential", "?priority(required)", "apt", "usr-is-merged"),
         ),
     )

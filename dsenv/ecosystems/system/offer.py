@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import difflib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import apt, base, sonames, sources
-from dsenv.errors import ResolutionError
+from dsenv.ecosystems.system import apt, base, snapshots, sonames, sources
+from dsenv.errors import ResolutionError, WrongUseError
 from dsenv.pins import Artifact, Target, digest, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from dsenv.ecosystem import Platform
     from dsenv.ecosystems.system.pins import Pins
+    from dsenv.ecosystems.system.repositories import Repository
     from dsenv.ecosystems.system.spec import Spec
-    from dsenv.pins import Need
     from dsenv.progress import Progress
     from dsenv.store import Store
 
@@ -36,6 +37,10 @@ class Survey:
     sources: str  # as the root has them
     offered: Mapping[str, str]  # every package's version, by name
     whole: bool = True
+    repositories: Sequence[Repository] = ()
+    aside: str = ""  # preferences that keep third parties from replacing the distribution's packages
+    templates: Mapping[apt.Index, str] = field(default_factory=dict)  # the form of its snapshots' addresses
+    until: datetime | None = None  # no later state counts
 
     @property
     def label(self) -> str:
@@ -54,11 +59,28 @@ class Survey:
         """Return the package that brings a shared library, by its name."""
         return next((name for name in sonames.package_names(soname) if name in self.offered), None)
 
+    def origin(self, place: apt.Place) -> str:
+        """Return what a row says of where it is listed: the suite's codename, or a third party's name."""
+        for index in self.root.indexes_read:
+            head = index.suite.rstrip("/")
+            if without_credentials(index.uri) == place[0] and f"{place[1]}/".startswith(f"{head}/"):
+                return self.origin_of(index)
+        return ""
+
+    def origin_of(self, index: apt.Index) -> str:
+        """Return the same for an index."""
+        own = (row.name for row in self.repositories if (row.uri, row.suite) == (index.uri, index.suite))
+        return next(own, index.codename)
+
+    def keep(self, versions: Mapping[str, Sequence[str]]) -> None:
+        """Prefer these versions, by name, before all others."""
+        self.root.prefer("\n".join(filter(None, (apt.preferences(versions), self.aside))))
+
     @contextlib.contextmanager
     def ready(self) -> Iterator[apt.AptRoot]:
-        """Keep other processes out of the root meanwhile, and yield it without their version preferences."""
+        """Keep other processes out of the root meanwhile, and yield it without version preferences of others."""
         with self.root.locked():
-            self.root.prepare(sources=self.sources, status=self.ground.status)
+            self.root.prepare(sources=self.sources, status=self.ground.status, preferences=self.aside)
             yield self.root
 
 
@@ -98,52 +120,136 @@ def offers(pins: Pins) -> Mapping[Target, Locked]:
 
 def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress: Progress) -> Mapping[Target, Survey]:
     """Fetch each Linux target's indexes and return what they offer."""
-    del spec, project
-    if platform.as_of:
-        progress.warn("`as-of` holds for Python packages so far: the system's, and R's with them, are those of today")
+    del project
     grounds = {
         target: base.ground(platform.base, target, progress) for target in platform.targets if target.os == "linux"
     }
+    for row in spec.repositories if grounds else ():
+        progress.warn(f"{row.name} has no snapshots: keep what is locked from there, in a store or a bundle")
+
+    def surveyed(target: Target) -> Survey:
+        work = _Work(spec=spec, platform=platform, target=target, store=store, progress=progress)
+        return work.survey(grounds[target])
+
     with ThreadPoolExecutor(max(len(grounds), 1)) as pool:
-        found = pool.map(lambda target: _survey(grounds[target], platform.base, target, store, progress), grounds)
-        return dict(zip(grounds, found, strict=True))
+        return dict(zip(grounds, pool.map(surveyed, grounds), strict=True))
 
 
-def check_names(needs: Sequence[Need], offer: Survey) -> None:
-    """Name every package that does not exist before apt stops at the first."""
-    unknown = sorted({need.name: need for need in needs if need.name not in offer.offered}.values())
-    if unknown:
-        lines = []
-        for need in unknown:
-            table = "[system] build" if need.build else "[system] packages"
-            asker = table if need.why == "requested" else need.why
-            line = f"{need.name} (asked for by {asker})"
-            if providers := offer.root.providers(need.name):
-                line += f": provided by {', '.join(providers)}"
-            elif near := offer.near(need.name):
-                line += f": near: {', '.join(near)}"
-            lines.append(line)
-        raise ResolutionError(f"{offer.label} has no package of this name", cause="\n".join(lines))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What surveying one target takes."""
+
+    spec: Spec
+    platform: Platform
+    target: Target
+    store: Store
+    progress: Progress
+    known: Mapping[str, str] = field(default_factory=snapshots.settings)  # apt's settings about snapshots
+
+    def survey(self, ground: base.Ground) -> Survey:
+        """Fetch the indexes of a ground's sources: as of the project's date, if there is one and it can be had."""
+        day = self.platform.as_of
+        if day and self.spec.snapshots:  # the live archive may be gone by then
+            addresses = {source.uri: self.spec.snapshots for source in ground.sources}
+            return self._fetched(self._dated(ground, addresses))
+        found = self._fetched(ground)
+        if not day:
+            return found
+        uris = {source.uri: "" for source in ground.sources}
+        uris |= {index.uri: template for index, template in found.templates.items() if index.uri in uris}
+        lacking = sorted(without_credentials(uri) for uri, template in uris.items() if not template)
+        if lacking:
+            self.progress.warn(
+                f"no snapshots are known of {', '.join(lacking)}, so `as-of` does not hold for the system's packages, "
+                "and R's with them: say where they are in [system] snapshots"
+            )
+            return found
+        return self._fetched(self._dated(ground, uris))
+
+    def _dated(self, ground: base.Ground, templates: Mapping[str, str]) -> base.Ground:
+        """Return a ground whose sources are those of the project's date."""
+        assert self.platform.as_of  # noqa: S101 - whoever calls has looked
+        instant = snapshots.end_of(self.platform.as_of)
+        dated = [
+            replace(source, uri=snapshots.address(templates[source.uri], source.uri, instant), live=source.uri)
+            for source in ground.sources
+        ]
+        return replace(ground, sources=tuple(dated))
+
+    def _fetched(self, ground: base.Ground) -> Survey:
+        keyring = ground.distribution.keyring
+        if ground.keyring is not None:
+            keyring = self._kept(ground.keyring)
+        rendered = [sources.render(ground.sources, keyring, self.target.architecture)]
+        suites = {suite.format(ground.codename) for suite in ground.distribution.suites}
+        for row in self.spec.repositories:
+            if row.name in suites:
+                raise WrongUseError(f"{row.name} is a suite of {ground.label}: give the third party another name")
+            own = sources.Source(uri=row.uri, suite=row.suite, components=row.components)
+            rendered.append(sources.render([own], self._kept(row.keyring), self.target.architecture))
+        text = "\n".join(rendered)
+        key = digest([text, self.platform.base, str(self.target)])[:16]
+        root = apt.AptRoot(self.store.cache("apt") / key, self.target.architecture)
+        with root.locked():
+            self.progress.update(f"fetching the indexes of {ground.label} for {self.target}")
+            root.prepare(sources=text, status=ground.status)
+            root.update()
+            moved = _moved(root, ground, self.spec.repositories)
+            if not moved:
+                dated = any(source.live for source in ground.sources)
+                aside = _aside(root, self.spec.repositories)
+                root.prefer(aside)
+                return Survey(
+                    ground=ground,
+                    root=root,
+                    sources=text,
+                    offered=root.offered(),
+                    repositories=self.spec.repositories,
+                    aside=aside,
+                    templates=self._templates(root, ground),
+                    until=snapshots.end_of(self.platform.as_of) if dated and self.platform.as_of else None,
+                )
+        return self._fetched(base.without(ground, moved, self.progress))
+
+    def _kept(self, keyring: bytes) -> str:
+        """Return where a keyring lies in the store."""
+        return str(self.store.path(Artifact(filename="keyring.gpg", sha256=self.store.keep(keyring))))
+
+    def _templates(self, root: apt.AptRoot, ground: base.Ground) -> dict[apt.Index, str]:
+        """Return the form of the snapshots' addresses of each live index of the distribution."""
+        own = {source.uri for source in ground.sources if not source.live}
+        given = self.spec.snapshots or ""
+        found = {}
+        for index in root.indexes_read:
+            if index.uri in own:
+                release = root.inrelease(index).decode(errors="replace")
+                found[index] = snapshots.template(index.uri, release, self.known, given)
+        return found
 
 
-def _survey(ground: base.Ground, name: str, target: Target, store: Store, progress: Progress) -> Survey:
-    keyring = ground.distribution.keyring
-    if ground.keyring is not None:
-        keyring = str(store.path(Artifact(filename="keyring.gpg", sha256=store.keep(ground.keyring))))
-    rendered = sources.render(ground.sources, keyring, target.architecture)
-    key = digest([rendered, name, str(target)])[:16]
-    root = apt.AptRoot(store.cache("apt") / key, target.architecture)
-    with root.locked():
-        progress.update(f"fetching the indexes of {ground.label} for {target}")
-        root.prepare(sources=rendered, status=ground.status)
-        root.update()
-        moved = _moved(root, ground)
-        if not moved:
-            return Survey(ground=ground, root=root, sources=rendered, offered=root.offered())
-    return _survey(base.without(ground, moved, progress), name, target, store, progress)
+def _aside(root: apt.AptRoot, repositories: Sequence[Repository]) -> str:
+    """Return preferences under which third parties add packages, and replace only those that they were named for.
+
+    Priorities below 500 lose against the distribution's, those above win. An archive as a whole cannot be named by
+    what apt knows of it: mirrors have several on one host, and Release files may tell no origin.
+    """
+    known: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    wanted = {(row.uri, row.suite): row for row in repositories}
+    for index in root.indexes_read if wanted else ():
+        known.setdefault((index.uri, index.suite), []).extend(root.listed(index))
+    own = {name for place, listed in known.items() if place not in wanted for name, _ in listed}
+    lines = [
+        f"Package: {name}\nPin: version {version}\nPin-Priority: {990 if row.takes(name) else 100}\n"
+        for place, row in wanted.items()
+        for name, version in sorted({*known.get(place, ())})
+        if name in own
+    ]
+    return "\n".join(lines)
 
 
-def _moved(root: apt.AptRoot, ground: base.Ground) -> list[tuple[sources.Source, str]]:
+def _moved(
+    root: apt.AptRoot, ground: base.Ground, repositories: Sequence[Repository] = ()
+) -> list[tuple[sources.Source, str]]:
     """Return the sources that name their suite by an alias which is another release by now, each with that reason.
 
     Raises:
@@ -152,8 +258,10 @@ def _moved(root: apt.AptRoot, ground: base.Ground) -> list[tuple[sources.Source,
     """
     suites = [form.format(ground.codename) for form in ground.distribution.suites]
     found: list[tuple[sources.Source, str]] = []
-    for index in root.indexes():
-        if index.origin == ground.distribution.origin and index.codename in suites:
+    others = {(row.uri, row.suite) for row in repositories}
+    for index in root.indexes_read:
+        is_right = index.origin == ground.distribution.origin and index.codename in suites
+        if is_right or (index.uri, index.suite) in others:
             continue
         says = f"says that it is {index.origin} {index.codename}"
         moved = [source for source in ground.sources if (source.uri, source.suite) == (index.uri, index.suite)]

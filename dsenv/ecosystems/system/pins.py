@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dsenv.pins import Need
     from dsenv.steps import Place
 
-OWN_REASONS: Final = ("base", "dependency")  # why a row is there that nobody asked for
+OWN_REASONS: Final = ("base", "dependency", "recommended by ")  # why a row is there that nobody asked for
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*[a-z0-9+]$")]
 PackageVersion = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+~:-]*$")]
 
@@ -113,9 +113,11 @@ class Archive(Model):
     """A suite of an apt archive, as it was read."""
 
     uri: Text  # without credentials
-    suite: Text
+    suite: Text  # its codename; a third party's name
     date: Text  # of its Release file
     inrelease: Sha256Text
+    fallbacks: Array[Text] = ()  # addresses of a snapshot of it, or of the live archive that it is a snapshot of
+    fingerprints: Array[Text] = ()  # of a third party's keys
     indexes: Array[IndexFile]
 
 
@@ -140,9 +142,16 @@ class Pins(Model):
         return self.roots.get(str(target))
 
     def artifact(self, package: Package) -> Artifact:
-        """Return a row's .deb with every address that is known for it."""
+        """Return a row's .deb with every address that is known for it; a third party has its own, and no other's."""
         archives = sorted(self.provenance.archives, key=lambda archive: archive.suite != package.origin)
-        urls = tuple(dict.fromkeys(f"{archive.uri}/{package.filename}" for archive in archives))
+        strangers = {archive.suite for archive in archives if archive.fingerprints}
+        if package.origin in strangers:
+            archives = [archive for archive in archives if archive.suite == package.origin]
+        else:
+            archives = [archive for archive in archives if archive.suite not in strangers]
+        addresses = [archive.uri for archive in archives]
+        addresses.extend(address for archive in archives for address in archive.fallbacks)
+        urls = tuple(dict.fromkeys(f"{address}/{package.filename}" for address in addresses))
         return Artifact(filename=deb_name(package), sha256=package.sha256, size=package.size, urls=urls)
 
 
@@ -182,7 +191,9 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
         for name in ("alternatives", "layer"):
             if not table[target][name]:
                 del table[target][name]
-    return LockFiles(table=table, provenance=pins.provenance.model_dump(by_alias=True, mode="json"))
+    return LockFiles(
+        table=table, provenance=pins.provenance.model_dump(by_alias=True, mode="json", exclude_defaults=True)
+    )
 
 
 def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
@@ -200,6 +211,11 @@ def versions(pins: Pins) -> Mapping[str, str]:
     return {name: " / ".join(versions) for name, versions in sorted(found.items())}
 
 
+def source_packages(pins: Pins) -> Mapping[str, str]:
+    """Return the source package of each package."""
+    return {package.name: package.source for root in pins.roots.values() for package in root.packages}
+
+
 def answers(pins: Pins, needs: Sequence[Need]) -> bool:
     """Say whether the rows were solved for exactly these needs, on every target."""
     asked = {(need.name, need.why) for need in needs if not need.build}
@@ -207,10 +223,16 @@ def answers(pins: Pins, needs: Sequence[Need]) -> bool:
     return all(_answers(root, asked, building) for root in pins.roots.values())
 
 
+def _need(name: str, why: str) -> tuple[str, str]:
+    """Return the need behind a row's reason: ``requested as awk`` is that of a virtual package."""
+    reason, _, virtual = why.partition(" as ")
+    return virtual or name, reason
+
+
 def _answers(root: Root, asked: set[tuple[str, str]], building: set[tuple[str, str]]) -> bool:
     found: dict[bool, set[tuple[str, str]]] = {False: set(), True: set()}
     for row in root.packages:
-        found[row.build].update((row.name, why) for why in row.why if why not in OWN_REASONS)
+        found[row.build].update(_need(row.name, why) for why in row.why if not why.startswith(OWN_REASONS))
     there = {row.name for row in root.installed}
     return found[False] == asked and found[True] == {pair for pair in building if pair[0] not in there}
 

@@ -6,25 +6,23 @@ indexes that list them are kept as artifacts, since archives overwrite them.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dsenv.ecosystem import Request, Resolution
-from dsenv.ecosystems.system import alternatives, apt, relations
+from dsenv.ecosystems.system import alternatives, anchors, apt, asked, debversion, kept, relations
 from dsenv.ecosystems.system import pins as system_pins
-from dsenv.ecosystems.system.offer import Survey, check_names
+from dsenv.ecosystems.system.offer import Survey
 from dsenv.ecosystems.system.spec import Spec, parse_request
-from dsenv.errors import DownloadError, ResolutionError
+from dsenv.errors import IntegrityError, ResolutionError
 from dsenv.formats import deb822
-from dsenv.pins import Artifact, Need, Target, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dsenv.ecosystem import Offer
+    from dsenv.pins import Need, Target
     from dsenv.progress import Progress
-    from dsenv.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +32,13 @@ class Solution:
     stanzas: Mapping[str, deb822.Stanza]  # every package of the root, by name
     base: frozenset[str]  # names
     building: Mapping[str, deb822.Stanza] = field(default_factory=dict)  # packages that only building takes, by name
+    why: Mapping[str, frozenset[str]] = field(default_factory=dict)  # who asked for a package
+    why_building: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> set[tuple[str, str]]:
+        """The name and version of every package."""
+        return {(name, stanza["Version"]) for name, stanza in {**self.stanzas, **self.building}.items()}
 
 
 def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[system_pins.Pins]) -> tuple[Need, ...]:
@@ -52,18 +57,18 @@ def resolve(request: Request) -> Resolution:
     for target, offer in request.offers.items():
         assert isinstance(offer, Survey)  # noqa: S101 - the foundation gets back what its own survey returned
         with offer.ready() as root:
-            check_names(request.needs, offer)
-            locked = _locked(request, target)
-            solution = _for_building(request, offer, _solve_keeping(request, offer, locked), locked)
+            locked = _locked(request, target, offer)
+            solution, still = _solve_fed(request, target, offer, locked)
             _name_lost(locked, solution, offer, request.progress)
-            rows = _rows(solution, request.needs, offer)
+            rows = _rows(solution, offer, still)
+            _check_bytes(request, target, rows)
             version = root.version()
-            archives.extend(_keep_indexes(offer, target, rows, request.store, request.progress))
+            archives.extend(anchors.keep(offer, target, rows, still, request.store, request.progress))
         roots[str(target)] = system_pins.Root(
             distribution=offer.ground.distribution.name, codename=offer.ground.codename, packages=tuple(rows)
         )
         providers[str(target)] = alternatives.providers(solution.stanzas)
-    provenance = system_pins.Provenance(apt=version, archives=_merge(archives))
+    provenance = system_pins.Provenance(apt=version, archives=anchors.merge(archives))
     pins = system_pins.Pins(
         base=request.platform.base,
         locale=request.platform.locale,
@@ -74,7 +79,7 @@ def resolve(request: Request) -> Resolution:
     return Resolution(pins=alternatives.select(pins, providers, request.store, request.progress))
 
 
-def _locked(request: Request, target: Target) -> dict[str, list[str]]:
+def _locked(request: Request, target: Target, offer: Survey) -> dict[str, list[str]]:
     """Return the versions to keep, by name; two where the sides of a merge differ, and apt takes the newer."""
     found: dict[str, list[str]] = {}
     for pins in request.previous:
@@ -82,19 +87,71 @@ def _locked(request: Request, target: Target) -> dict[str, list[str]]:
         for package in root.packages if root else ():
             if not request.upgrade.releases(package.name):
                 found.setdefault(package.name, []).append(package.version)
-    return found
+    released = _insecure(found, offer) if request.upgrade.security else ()
+    return {name: kept for name, kept in found.items() if name not in released}
+
+
+def _insecure(locked: Mapping[str, Sequence[str]], offer: Survey) -> set[str]:
+    """Return the locked packages of which the release's security suite has a newer version."""
+    suite = offer.ground.distribution.security.format(offer.ground.codename)
+    newest = {name: max(map(debversion.order, kept)) for name, kept in locked.items()}
+    return {
+        name
+        for (name, version), places in offer.root.places(sorted(locked)).items()
+        if debversion.order(version) > newest[name] and any(offer.origin(place) == suite for place in places)
+    }
+
+
+def _solve_fed(
+    request: Request, target: Target, offer: Survey, locked: Mapping[str, Sequence[str]]
+) -> tuple[Solution, Sequence[kept.Kept]]:
+    """Solve with the locked versions that no archive lists any more among what apt knows, if they can be had."""
+    doubtful = sorted(name for name, versions in locked.items() if offer.offered.get(name) not in versions)
+    listed = offer.root.places(doubtful)
+    lost = {(name, version) for name in doubtful for version in locked[name]} - listed.keys()
+    fed = kept.find(request.previous, target, lost, request.store, offer.until)
+    while True:
+        if lost:
+            offer.root.feed([one.stanza for one in fed])
+        solved = _solve_keeping(request, offer, locked)
+        found = _for_building(request, offer, solved, locked)
+        used = [one for one in fed if (one.row.name, one.row.version) in found.versions]
+        still = kept.still_there(used, request.store, request.progress)
+        if len(still) == len(used):
+            return found, still
+        fed = still
+
+
+def _check_bytes(request: Request, target: Target, rows: Sequence[system_pins.Package]) -> None:
+    """Raise ``IntegrityError`` where an archive has other bytes under a version than were locked."""
+    before: dict[tuple[str, str], set[str]] = {}
+    for pins in request.previous:
+        root = pins.root(target)
+        for row in root.packages if root else ():
+            before.setdefault((row.name, row.version), set()).add(row.sha256)
+    changed = [
+        f"{row.name} {row.version}"
+        for row in rows
+        if row.sha256 not in before.get((row.name, row.version), {row.sha256})
+        and not request.upgrade.releases(row.name)
+    ]
+    if changed:
+        raise IntegrityError(
+            f"the archive has other bytes than the lock under the same version: {', '.join(changed)}",
+            hint="Find out who changed them; `--upgrade-package system:NAME` takes what the archive has.",
+        )
 
 
 def _solve_keeping(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]]) -> Solution:
     """Solve with the locked versions preferred; where that has no solution, without, and say so."""
-    offer.root.prefer(apt.preferences(locked))
+    offer.keep(locked)
     try:
-        solved = _solve(request, offer)
+        solved = _solve(request, offer, locked)
     except ResolutionError:
         if not locked:
             raise
-        offer.root.prefer("")
-        solved = _solve(request, offer)
+        offer.keep({})
+        solved = _solve(request, offer, {})
         request.progress.warn("the locked system packages could not all be kept: they were solved anew")
     return solved
 
@@ -106,18 +163,22 @@ def _for_building(request: Request, offer: Survey, solved: Solution, locked: Map
         ResolutionError: They do not go together.
 
     """
-    asked = _requests(need for need in request.needs if need.build)
-    if not asked:
+    building = [need for need in request.needs if need.build]
+    if not building:
         return solved
+    wanted = asked.settle(building, offer, locked, present=solved.stanzas)
     fixed = {name: stanza["Version"] for name, stanza in solved.stanzas.items()}
-    words = [*(f"{name}={version}" for name, version in fixed.items()), *(name for name in asked if name not in fixed)]
+    words = [
+        *(f"{name}={version}" for name, version in fixed.items()),
+        *(word for word in wanted.words if word not in fixed),
+    ]
     # A library's headers are those of its own version, which need not be the newest that is on offer.
     families: dict[str, set[str]] = {}
     for stanza in solved.stanzas.values():
         families.setdefault(f"src:{relations.source(stanza)[0]}", set()).add(stanza["Version"])
     own = {name: sorted(versions) for name, versions in families.items()}
     kept = {name: versions for name, versions in locked.items() if name not in fixed}
-    found = _solve_beside(offer.root, words, own, kept)
+    found = _solve_beside(offer, words, own, kept)
     moved = [
         f"{name} {fixed[name]}: {found[name]}" for name in sorted(fixed) if found.get(name, fixed[name]) != fixed[name]
     ]
@@ -128,19 +189,19 @@ def _for_building(request: Request, offer: Survey, solved: Solution, locked: Map
             hint="Ask for the same version in [system] packages and build.",
         )
     extra = {name: version for name, version in found.items() if name not in fixed}
-    return replace(solved, building=_stanzas(offer.root, extra))
+    return replace(solved, building=_stanzas(offer.root, extra), why_building=wanted.why)
 
 
 def _solve_beside(
-    root: apt.AptRoot, words: Sequence[str], own: Mapping[str, Sequence[str]], kept: Mapping[str, Sequence[str]]
+    offer: Survey, words: Sequence[str], own: Mapping[str, Sequence[str]], kept: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """Solve with the locked versions preferred; where that has no solution, without."""
-    root.prefer(apt.preferences({**own, **kept}))
+    offer.keep({**own, **kept})
     try:
-        return root.solve(words)
+        return offer.root.solve(words)
     except ResolutionError as error:
         if kept:
-            return _solve_beside(root, words, own, {})
+            return _solve_beside(offer, words, own, {})
         raise ResolutionError(
             "what building takes does not go with the packages of the environment",
             cause=error.cause,
@@ -148,21 +209,11 @@ def _solve_beside(
         ) from error
 
 
-def _requests(needs: Iterable[Need]) -> list[str]:
-    """Return what apt is asked for; of a package that is asked for in a version only that."""
-    wanted = list(needs)
-    bounded = {need.name for need in wanted if need.version}
-    return sorted(
-        {f"{need.name}={need.version}" for need in wanted if need.version}
-        | {need.name for need in wanted if need.name not in bounded}
-    )
-
-
 def _name_lost(locked: Mapping[str, Sequence[str]], solved: Solution, offer: Survey, progress: Progress) -> None:
     """Name the locked packages that moved because no archive lists their version any more."""
     found = {name: stanza["Version"] for name, stanza in {**solved.stanzas, **solved.building}.items()}
     moved = sorted(name for name in locked.keys() & found.keys() if found[name] not in locked[name])
-    listed = offer.root.suites(moved)
+    listed = offer.root.places(moved)
     lost = [
         f"{name} {version} (now {found[name]})"
         for name in moved
@@ -173,22 +224,37 @@ def _name_lost(locked: Mapping[str, Sequence[str]], solved: Solution, offer: Sur
         progress.warn(f"the archive no longer has {', '.join(lost)}")
 
 
-def _solve(request: Request, offer: Survey) -> Solution:
+def _solve(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]]) -> Solution:
     root, ground = offer.root, offer.ground
-    asked = _requests(need for need in request.needs if not need.build)
+    needs = [need for need in request.needs if not need.build]
+    recommends = request.spec.recommends
     if not ground.status:
-        essential = list(ground.distribution.essential)
-        base = frozenset(root.solve(essential))
-        return Solution(stanzas=_stanzas(root, root.solve([*essential, *asked])), base=base)
+        essential = [word for word in ground.distribution.essential if word[0] == "?" or word in offer.offered]
+        base = root.solve(essential)
+        wanted = asked.settle(needs, offer, locked, recommends=recommends, present=base)
+        offer.keep({**locked, **wanted.families})
+        found = root.solve([*essential, *wanted.words])
+        return Solution(stanzas=_stanzas(root, found), base=frozenset(base), why=wanted.why)
     installed = _installed(ground.status)
-    listed = root.suites(sorted(installed))
+    listed = root.places(sorted(installed))
     moved = sorted(name for name, version in installed.items() if (name, version) not in listed)
     if moved:
         request.progress.warn(
             f"the archive no longer has the versions that the base has of {', '.join(moved)}: its newest are locked"
         )
-    solved = root.solve([*asked, *moved]) if asked or moved else {}
-    return Solution(stanzas=_stanzas(root, installed | solved), base=frozenset(installed))
+    # What was updated in an earlier lock, or has to be for its security, is newer than what the base itself has.
+    newer = {
+        name
+        for name, version in installed.items()
+        if any(debversion.order(other) > debversion.order(version) for other in locked.get(name, ()))
+    }
+    if request.upgrade.security:
+        newer |= _insecure({name: [version] for name, version in installed.items()}, offer)
+    wanted = asked.settle(needs, offer, locked, recommends=recommends, present=installed)
+    offer.keep({**locked, **wanted.families})
+    words = [*wanted.words, *sorted({*moved, *newer} - wanted.why.keys())]
+    solved = root.solve(words) if words else {}
+    return Solution(stanzas=_stanzas(root, installed | solved), base=frozenset(installed), why=wanted.why)
 
 
 def _installed(status: str) -> dict[str, str]:
@@ -221,21 +287,21 @@ def _stanzas(root: apt.AptRoot, versions: Mapping[str, str]) -> dict[str, deb822
     return found
 
 
-def _rows(solution: Solution, needs: Sequence[Need], offer: Survey) -> list[system_pins.Package]:
-    why: dict[tuple[str, bool], set[str]] = {}
-    for need in needs:
-        why.setdefault((need.name, need.build), set()).add(need.why)
+def _rows(solution: Solution, offer: Survey, still: Sequence[kept.Kept]) -> list[system_pins.Package]:
     whole = {**solution.stanzas, **solution.building}
     ranks = [suite.format(offer.ground.codename) for suite in offer.ground.distribution.suites]
-    suites = offer.root.suites(sorted(whole))
-    codenames = {index.suite: index.codename for index in offer.root.indexes()}  # a source may name it by an alias
+    ranks.extend(row.name for row in offer.repositories)
+    places = offer.root.places(sorted(whole))
+    before = {(one.row.name, one.row.version): one.row.origin for one in still}
     graph = relations.graph(whole) | relations.graph(solution.stanzas)  # the environment's rows know of no others
     rows = []
     for name, stanza in sorted(whole.items()):
         build = name in solution.building
         source, source_version = relations.source(stanza)
-        listed = [codenames[suite] for suite in suites[name, stanza["Version"]]]
-        reasons = sorted(why.get((name, build), ())) or (["base" if name in solution.base else "dependency"])
+        key = (name, stanza["Version"])
+        listed = [before[key]] if key in before else [offer.origin(place) for place in places[key]]
+        why = (solution.why_building if build else solution.why).get(name, frozenset())
+        reasons = sorted(why) or ["base" if name in solution.base else "dependency"]
         rows.append(
             system_pins.Package(
                 name=name,
@@ -245,7 +311,7 @@ def _rows(solution: Solution, needs: Sequence[Need], offer: Survey) -> list[syst
                 source_version=source_version,
                 sha256=stanza["SHA256"],
                 size=int(stanza["Size"]),
-                filename=stanza["Filename"],
+                filename=stanza["Filename"].removeprefix("./"),
                 origin=min(listed, key=ranks.index),
                 base=name in solution.base,
                 build=build,
@@ -254,65 +320,3 @@ def _rows(solution: Solution, needs: Sequence[Need], offer: Survey) -> list[syst
             )
         )
     return rows
-
-
-def _keep_indexes(
-    offer: Survey, target: Target, rows: Sequence[system_pins.Package], store: Store, progress: Progress
-) -> list[system_pins.Archive]:
-    """Keep the signed Release files and the Packages files that list the rows."""
-    suites = {row.origin for row in rows}
-    kept: list[system_pins.Archive] = []
-    artifacts: list[Artifact] = []
-    for index in offer.root.indexes():
-        if index.codename not in suites:
-            continue
-        content = offer.root.inrelease(index)
-        inrelease = content.decode(errors="replace")
-        path, sha256, size = _listed(inrelease, index)
-        dists = f"{index.uri}/dists/{index.suite}"
-        directory = path.rpartition("/")[0]
-        artifacts.append(
-            Artifact(
-                filename=path.rpartition("/")[2],
-                sha256=sha256,
-                size=size,
-                urls=(f"{dists}/{directory}/by-hash/SHA256/{sha256}", f"{dists}/{path}"),
-            )
-        )
-        date = re.search(r"^Date: (.*)$", inrelease, re.MULTILINE)
-        kept.append(
-            system_pins.Archive(
-                uri=without_credentials(index.uri),
-                suite=index.codename,
-                date=date[1].strip() if date else "",
-                inrelease=store.keep(content),
-                indexes=(system_pins.IndexFile(target=str(target), path=path, sha256=sha256),),
-            )
-        )
-    store.fetch(artifacts, progress)
-    return kept
-
-
-def _listed(inrelease: str, index: apt.Index) -> tuple[str, str, int]:
-    """Return the compressed Packages file of an index as its Release file lists it: path, sha256, size."""
-    for ending in (".xz", ".gz", ""):
-        match = re.search(
-            rf"^ ([0-9a-f]{{64}}) +([0-9]+) {re.escape(index.metakey + ending)}$", inrelease, re.MULTILINE
-        )
-        if match:
-            return index.metakey + ending, match[1], int(match[2])
-    raise DownloadError(
-        f"the Release file of {without_credentials(index.uri)} {index.suite} does not list {index.metakey} by sha256"
-    )
-
-
-def _merge(archives: Sequence[system_pins.Archive]) -> tuple[system_pins.Archive, ...]:
-    """Join the rows of one archive that several targets have read."""
-    merged: dict[tuple[str, str], system_pins.Archive] = {}
-    for archive in archives:
-        key = (archive.uri, archive.suite)
-        old = merged.get(key)
-        indexes = {*(old.indexes if old else ()), *archive.indexes}
-        ordered = tuple(sorted(indexes, key=lambda index: (index.path, index.target)))
-        merged[key] = archive.model_copy(update={"indexes": ordered})
-    return tuple(merged.values())

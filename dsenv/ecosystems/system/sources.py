@@ -41,6 +41,7 @@ class Source:
     architectures: tuple[str, ...] = ()  # that it is limited to
     signed_by: str = ""  # a keyring's path, "" for the system's default
     file: str = ""  # where it stands: "/etc/apt/sources.list"
+    live: str = ""  # the address that this one has a dated state of
 
     def __str__(self) -> str:
         return f"{without_credentials(self.uri)} {self.suite}"
@@ -101,8 +102,10 @@ def select(
 def render(sources: Iterable[Source], keyring: str, architecture: str) -> str:
     """Return sources as deb822 text for an isolated root, all verified under one keyring."""
     return "\n".join(
-        f"Types: deb\nURIs: {source.uri}\nSuites: {source.suite}\nComponents: {' '.join(source.components)}\n"
-        f"Architectures: {architecture}\nSigned-By: {keyring}\n"
+        f"Types: deb\nURIs: {source.uri}\nSuites: {source.suite}\n"
+        + (f"Components: {' '.join(source.components)}\n" if source.components else "")
+        + f"Architectures: {architecture}\nSigned-By: {keyring}\n"
+        + ("Check-Valid-Until: no\n" if source.live else "")  # a dated state has expired, and that is why it is asked
         for source in sources
     )
 

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
+from dsenv.ecosystems.system.repositories import Repository
 from dsenv.model import Array, Model, Text
-from dsenv.pins import Need
+from dsenv.pins import Need, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 # Debian policy 5.6.1 and 5.6.12. A trailing hyphen would make apt remove the package, so names end otherwise.
 _NAME: Final = r"[a-z0-9][a-z0-9+.-]*[a-z0-9+]"
 _VERSION: Final = r"[0-9A-Za-z.+~:-]+\*?"
-_REQUEST: Final = re.compile(rf"(?P<name>{_NAME})(?:=(?P<version>{_VERSION}))?")
+_BOUND: Final = r"(?:>=|<=|>|<)[0-9A-Za-z.+~:-]+"
+_REQUEST: Final = re.compile(rf"(?P<name>{_NAME})(?:=(?P<version>{_VERSION})|(?P<bounds>{_BOUND}(?:,{_BOUND})*))?")
 # The grammar of image references (distribution/reference): [HOST[:PORT]/]NAME[/NAME…][:TAG][@DIGEST].
 _PART: Final = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _IMAGE: Final = re.compile(
@@ -30,7 +32,10 @@ _IMAGE: Final = re.compile(
 
 def _check_request(text: str) -> str:
     if not _REQUEST.fullmatch(text):
-        msg = "expected the name of a Debian package, such as `pandoc`, with an optional `=version`, such as `=2.17.*`"
+        msg = (
+            "expected the name of a Debian package, such as `pandoc`, with an optional version: "
+            "`=2.17.1-1`, `=2.17.*`, `>=2.17,<3`"
+        )
         raise ValueError(msg)
     return text
 
@@ -48,27 +53,43 @@ def _check_bounds(requests: tuple[str, ...]) -> tuple[str, ...]:
 DebRequest = Annotated[str, AfterValidator(_check_request)]
 
 
-class Repository(Model):
-    """An apt archive beside the distribution's own."""
+def _check_names(repositories: tuple[Repository, ...]) -> tuple[Repository, ...]:
+    names = [row.name for row in repositories]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        msg = f"two archives are called {', '.join(twice)}"
+        raise ValueError(msg)
+    return repositories
 
-    name: Text
-    uri: Text
-    suite: Text
-    key: Text
+
+def _check_snapshots(text: str) -> str:
+    if not re.fullmatch(r"(?:https?://|file:/)[A-Za-z0-9._~:@/%+-]*", text) or "@SNAPSHOTID@" not in text:
+        msg = "expected an address with @SNAPSHOTID@ for the date in it, and @PATH@ for the archive's path if need be"
+        raise ValueError(msg)
+    return text
 
 
 class Spec(Model):
     """``[system]``: packages of the base's distribution."""
 
     packages: Annotated[Array[DebRequest], AfterValidator(_check_bounds)] = Field(
-        default=(), description="Names of packages, each with an optional `=version` or `=version.*`."
+        default=(),
+        description="Names of packages, each with an optional `=version`, `=version.*` or `>=version,<version`.",
+    )
+    recommends: Array[Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]] = Field(
+        default=(), description="Packages of which also what they recommend is wanted."
+    )
+    snapshots: Annotated[Text, AfterValidator(_check_snapshots)] | None = Field(
+        default=None,
+        description="Where the archives are as they were on a date; @PATH@ and @SNAPSHOTID@ as in apt's own settings.",
+    )
+    repositories: Annotated[Array[Repository], AfterValidator(_check_names)] = Field(
+        default=(), description="Third-party apt archives, each with its key."
     )
     build: Annotated[Array[DebRequest], AfterValidator(_check_bounds)] = Field(
         default=(),
         description="What only building from source takes, such as headers; written as `packages` are. "
         "It comes into no environment.",
     )
-    repositories: Array[Repository] = Field(default=(), description="Third-party apt archives, each with its key.")
 
 
 def parse_request(text: str) -> Need:
@@ -76,7 +97,7 @@ def parse_request(text: str) -> Need:
     match = _REQUEST.fullmatch(text)
     if match is None:
         raise ValueError(text)
-    return Need(match["name"], match["version"] or "")
+    return Need(match["name"], match["version"] or match["bounds"] or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +124,18 @@ def parse_base(text: str) -> Base:
 
 
 def expand(spec: Spec, directory: Path) -> Spec:
-    """Return ``spec``: it takes nothing from other files."""
-    del directory
-    return spec
+    """Return ``spec`` with the keys of its archives, which are files of their own."""
+    repositories = tuple(row.with_key(directory) for row in spec.repositories)
+    return spec.model_copy(update={"repositories": repositories})
 
 
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
     """Return what is asked for and cannot be done yet."""
     faults: list[tuple[tuple[str | int, ...], str]] = []
-    if spec.repositories:
-        faults.append((("repositories",), "third-party apt archives are not supported yet"))
+    names = {parse_request(text).name for text in spec.packages}
+    for number, name in enumerate(spec.recommends):
+        if name not in names:
+            faults.append((("recommends", number), f"{name} is not among [system] packages"))
     if (spec.packages or spec.build) and not any(target.os == "linux" for target in platform.targets):
         key = "packages" if spec.packages else "build"
         faults.append(((key,), "no target of this project has apt packages"))
@@ -122,6 +145,12 @@ def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | in
 def inputs(spec: Spec, platform: Platform) -> Table:
     """Return what decides the resolution, beside the other ecosystems' needs."""
     building = {"build": sorted(spec.build)} if spec.build else {}
+    chosen: Table = {
+        "as-of": str(platform.as_of or ""),
+        "recommends": sorted(spec.recommends),
+        "repositories": [row.inputs() for row in spec.repositories],
+        "snapshots": without_credentials(spec.snapshots or "") if platform.as_of else "",
+    }
     return {
         **building,
         "base": platform.base,
@@ -129,4 +158,4 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "packages": sorted(spec.packages),
         "targets": sorted(str(target) for target in platform.targets if target.os == "linux"),
         "timezone": platform.timezone,
-    }
+    } | {key: value for key, value in chosen.items() if value}
