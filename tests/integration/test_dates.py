@@ -58,7 +58,7 @@ def test_a_day_ends_at_midnight_utc(dsenv: Dsenv, index: fake.Index) -> None:
         completed = own("lock", "--upgrade", TZ=zone)
         assert own.versions() == {"plain": "1.0"}
         assert late not in own.locks()["pylock.toml"].decode()
-        assert "warning: `as-of` holds for Python packages so far" in completed.stderr
+        assert "so `as-of` does not hold for the system's packages" in completed.stderr
         assert "no build of Python 3.11 made before 2015-07-01 is listed for macos-arm64" in completed.stderr
         assert completed.stderr.count("warning: ") == 2
     inputs = tomllib.loads(own.locks()["pylock.toml"].decode())["tool"]["dsenv"]["inputs"]
