@@ -201,6 +201,28 @@ class GroundCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlan:
+    """What `restore --system` would do, and has done, to a machine that is not dsenv's."""
+
+    before: GroundCheck  # all rows of the lock
+    after: GroundCheck
+    changes: tuple[str, ...] = ()  # "jq 1.6-2.1", "libssl3 3.0.20 -> 3.0.22"
+    left: tuple[str, ...] = ()  # "jq 1.6-2.1: …": a row that is not installed, and why
+    command: str = ""  # what an administrator would type for the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineCheck:
+    """How a whole machine, or a root file system, compares with the lock."""
+
+    packages: GroundCheck  # all rows
+    changed: tuple[str, ...] = ()  # "/usr/bin/jq (changed)": since it was installed
+    configuration: tuple[str, ...] = ()  # the same of files that an administrator may edit
+    alternatives: tuple[str, ...] = ()  # "/usr/lib/…/libblas.so.3 leads to … (locked …)"
+    settings: tuple[str, ...] = ()  # locale and time zone, which `dsenv run` sets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """What ``probe`` says a recipe's programs leave behind.
 
@@ -384,6 +406,24 @@ class Foundation(Ecosystem, Protocol):
 
     def seen(self, pins: Any, selection: Selection, names: Collection[str]) -> Any:
         """Return the pins with only those rows that a build may see which names some (``Build.sees``)."""
+
+    def check_machine(self, pins: Any, target: Target, root: str = "") -> MachineCheck:
+        """Compare all rows, and what they brought, with this machine, or with the root file system below ``root``."""
+
+    def restore_host(
+        self,
+        pins: Any,
+        target: Target,
+        store: Store,
+        progress: Progress,
+        *,
+        trust_lock: bool,
+        agreed: Callable[[HostPlan], bool],
+    ) -> HostPlan:
+        """Install what this machine lacks of the rows; nothing is removed, nothing taken back.
+
+        ``agreed`` is asked with the plan before anything is changed.
+        """
 
     def workshop(self, pins: Any, selection: Selection) -> object:
         """Return what a workshop depends on: the rows that it is made of, and how; ``None`` where there are no rows."""

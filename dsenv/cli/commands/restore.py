@@ -9,7 +9,8 @@ import click
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
 from dsenv.cli.session import group_options
-from dsenv.errors import Exit
+from dsenv.errors import Exit, WrongUseError
+from dsenv.pins import NO_GROUPS
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
@@ -23,8 +24,18 @@ if TYPE_CHECKING:
     "--strict", is_flag=True, help="Fail where this machine can only have something else than what is locked."
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def command(session: Session, *, groups: Groups, strict: bool, dry_run: bool) -> Report:
-    """Rebuild the locked environment in the project's directory, without root and without touching the machine."""
+@click.option("--system", is_flag=True, help="Install what this machine lacks of the system packages, as root.")
+@click.option("--trust-lock", is_flag=True, help="With --system: take packages that no signed source here has.")
+def command(session: Session, *, groups: Groups, strict: bool, dry_run: bool, system: bool, trust_lock: bool) -> Report:
+    """Rebuild the locked environment in the project's directory, without root and without touching the machine.
+
+    With --system, install the locked system packages on the machine itself instead: nothing is removed, nothing goes
+    back to an older version.
+    """
+    if system:
+        return _system(session, groups, dry_run=dry_run, trust_lock=trust_lock)
+    if trust_lock:
+        raise WrongUseError("--trust-lock is for --system", hint="Anywhere else the lock's hashes decide anyway.")
     from dsenv.operations.restore import plan, restore  # noqa: PLC0415
 
     project = session.project()
@@ -51,6 +62,41 @@ def report(result: RestoreResult) -> Report:
             "notes": environment.notes,
             "differs": environment.differs,
             "base": {word: list(rows) for word, rows in result.ground.by_word().items()},
+        },
+    )
+
+
+def _system(session: Session, groups: Groups, *, dry_run: bool, trust_lock: bool) -> Report:
+    from dsenv.operations.restore_system import is_administrator, restore_system  # noqa: PLC0415
+
+    if groups != NO_GROUPS:
+        raise WrongUseError("--group is not for --system", hint="The system packages of all groups are one set.")
+    project = session.project()
+    spec = session.spec(project)
+    plan = restore_system(project, spec, session.store(spec), session.terminal, dry_run=dry_run, trust_lock=trust_lock)
+    acts = not dry_run and is_administrator()
+    lines = [f"the locked system packages on this machine: {plan.after if acts else plan.before}"]
+    rows = (plan.after if acts else plan.before).by_word()
+    lines.extend(f"  {word}: {row}" for word in ("newer", "older", "replaced", "missing") for row in rows[word])
+    lines.extend(f"  {'installed' if acts else 'would be installed'}: {change}" for change in plan.changes)
+    lines.extend(f"  left as it is: {reason}" for reason in plan.left)
+    differs = bool(plan.after.older or plan.after.missing)
+    code = Exit.DRIFT if differs else Exit.DONE
+    if dry_run:
+        code = Exit.DONE
+    elif plan.command and not acts:
+        code = Exit.INCOMPLETE
+        lines.append(f"an administrator installs them by: {plan.command}")
+    return Report(
+        lines=lines,
+        code=code,
+        data={
+            "changes": list(plan.changes),
+            "done": acts,
+            "left": list(plan.left),
+            "command": plan.command,
+            "before": {word: list(names) for word, names in plan.before.by_word().items()},
+            "after": {word: list(names) for word, names in plan.after.by_word().items()},
         },
     )
 

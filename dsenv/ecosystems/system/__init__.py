@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dsenv.ecosystems.system.building import seen, workshop
     from dsenv.ecosystems.system.development import bringing
+    from dsenv.ecosystems.system.host import restore_host
     from dsenv.ecosystems.system.install import recipe
+    from dsenv.ecosystems.system.machine import check_machine
     from dsenv.ecosystems.system.offer import offers, survey
     from dsenv.ecosystems.system.pins import (
         adopt,
@@ -49,6 +51,7 @@ __all__ = [
     "canonical",
     "check",
     "check_ground",
+    "check_machine",
     "expand",
     "expectation",
     "export",
@@ -69,6 +72,7 @@ __all__ = [
     "recipe",
     "recorded",
     "resolve",
+    "restore_host",
     "revealed",
     "seen",
     "source_packages",
@@ -85,7 +89,9 @@ __all__ = [
 DOORS = {
     "building": ("seen", "workshop"),
     "development": ("bringing",),
+    "host": ("restore_host",),
     "install": ("recipe",),
+    "machine": ("check_machine",),
     "offer": ("offers", "survey"),
     "pins": (
         "adopt",

@@ -20,7 +20,7 @@ from dsenv.pins import digest
 from dsenv.tools import deb, process
 
 if TYPE_CHECKING:
-    from dsenv.ecosystems.system.pins import Pins, Root
+    from dsenv.ecosystems.system.pins import Package, Pins, Root
     from dsenv.pins import Target
     from dsenv.progress import Progress
     from dsenv.store import Store
@@ -61,12 +61,13 @@ def layer(pins: Pins, root: Root, target: Target, epoch: int, store: Store, prog
 
 def packages_index(pins: Pins, root: Root, store: Store, pool: str) -> str:
     """Return the Packages file of an apt archive that holds the rows' .debs below ``pool``."""
-    stanzas = []
-    for row in root.installed:
-        control = deb.control_text(store.path(pins.artifact(row)))
-        kept = re.sub(rf"^(?:{'|'.join(_DROPPED)}):.*\n", "", control, flags=re.MULTILINE)
-        stanzas.append(f"{kept}Filename: {pool}{deb_name(row)}\nSize: {row.size}\nSHA256: {row.sha256}\n")
-    return "\n".join(stanzas)
+    return "\n".join(stanza(deb.control_text(store.path(pins.artifact(row))), row, pool) for row in root.installed)
+
+
+def stanza(control: str, row: Package, pool: str) -> str:
+    """Return a row's stanza of such a file, from the control fields of its .deb."""
+    kept = re.sub(rf"^(?:{'|'.join(_DROPPED)}):.*\n", "", control, flags=re.MULTILINE)
+    return f"{kept}Filename: {pool}{deb_name(row)}\nSize: {row.size}\nSHA256: {row.sha256}\n"
 
 
 def _bootstrap(

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Expectation, GroundCheck
-from dsenv.ecosystems.system import base, relations
+from dsenv.ecosystems.system import base, machine
 from dsenv.network import Network
 from dsenv.tools import deb, process
 from dsenv.tree import WORKERS, Tree
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from dsenv.steps import Place
     from dsenv.store import Store
 
-_DPKG: Final = "/usr/bin/dpkg"
-_DATABASE: Final = "/var/lib/dpkg"
 _PROGRAMS: Final = ("usr/bin/", "usr/sbin/", "usr/games/")
 
 
@@ -44,35 +42,12 @@ def misfit(pins: Pins, target: Target) -> str:
 
 
 def check_ground(pins: Pins, target: Target) -> GroundCheck:
-    """Compare each base row with what this machine has installed.
-
-    dsenv may be running in an environment, whose own programs and database (``search.toml``) are not asked.
-    """
+    """Compare each base row with what this machine has installed."""
     root = pins.root(target)
     if root is None:
         return GroundCheck()
-    form = "${Package}\t${Version}\t${Provides}\t${db:Status-Status}\n"
-    listed = process.run([f"{_DPKG}-query", f"--admindir={_DATABASE}", "-W", "-f", form]).stdout
-    installed: dict[str, str] = {}
-    providers: dict[str, str] = {}
-    for line in listed.splitlines():
-        name, version, provides, status = line.split("\t")
-        if status == "installed":
-            installed[name] = version
-            providers.update(dict.fromkeys(relations.names(provides), name))
-    found: dict[str, list[str]] = {word: [] for word in GroundCheck().by_word()}
-    for row in (package for package in root.packages if package.base):
-        have = installed.get(row.name)
-        if have == row.version:
-            found["equal"].append(row.name)
-        elif have is not None:
-            word = "newer" if _newer(have, row.version) else "older"
-            found[word].append(f"{row.name} {have} (locked {row.version})")
-        elif row.name in providers:
-            found["replaced"].append(f"{row.name} by {providers[row.name]}")
-        else:
-            found["missing"].append(f"{row.name} {row.version}")
-    return GroundCheck(**{word: tuple(names) for word, names in found.items()})
+    rows = [package for package in root.packages if package.base]
+    return machine.compare(rows, machine.installed(target.architecture))
 
 
 def capabilities(pins: Pins, root: Root, store: Store) -> tuple[str, ...]:
@@ -126,7 +101,3 @@ def network(spec: Spec | None) -> Network:
     ).stdout
     found = dict(word.partition("=")[::2] for word in shlex.split(settings))
     return Network(proxies={scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"})
-
-
-def _newer(version: str, than: str) -> bool:
-    return process.run([_DPKG, "--compare-versions", version, "gt", than], codes=(0, 1)).code == 0
