@@ -34,9 +34,11 @@ def restore_system(
     selected = select(locks.read_fresh(project.directory, spec), host_target())
 
     def agreed(plan: HostPlan) -> bool:
+        if dry_run or not is_administrator():
+            return False
         for change in plan.changes:
             progress.say(f"to be installed: {change}")
-        return not dry_run and is_administrator()
+        return True
 
     return FOUNDATION.restore_host(
         selected.ground, selected.selection.target, store, progress, trust_lock=trust_lock, agreed=agreed

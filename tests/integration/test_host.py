@@ -1,0 +1,139 @@
+"""`restore --system` and `verify --system` on somebody's host: a copy-on-write view of this machine, gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.conftest import ROOT, Dsenv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.apt, pytest.mark.root]
+PACKAGES = '[system]\npackages = ["hello", "sl", "rolldice", "cmatrix"]\n'
+# Everything below / is this machine's until it is written to; what is written lies in a tmpfs of the namespace.
+HOST = """
+set -eu
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
+for path in /proc /sys /dev "${@:2}"; do mkdir -p "$1/root$path"; mount --rbind "$path" "$1/root$path"; done
+echo ready
+exec sleep 900
+"""
+FAKES = """
+set -eu
+apt-mark hold $(dpkg-query -W -f '${Package} ') >/dev/null
+cd "$(mktemp -d)"
+for fields in 'sl 99 ' 'blocker 1 Conflicts:cmatrix'; do
+    set -- $fields
+    mkdir -p "$1/DEBIAN" "$1/usr/share/$1"
+    echo data > "$1/usr/share/$1/data"
+    printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: m\\nDescription: d\\n' "$1" "$2" > "$1/DEBIAN/control"
+    if [ -n "${3:-}" ]; then echo "$3" >> "$1/DEBIAN/control"; fi
+    (cd "$1" && md5sum usr/share/*/data > DEBIAN/md5sums)
+    dpkg-deb -b "$1" >/dev/null
+    dpkg -i "$1.deb" >/dev/null
+done
+echo 'APT::Default-Release "no-such-release";' > /etc/apt/apt.conf.d/99default
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Dsenv:
+    found = Dsenv(tmp_path_factory.mktemp("host"), store).spec(PACKAGES)
+    found("lock")
+    return found
+
+
+@pytest.fixture(scope="module")
+def host(project: Dsenv, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """Yield the words that run a command on the host, in the project's directory."""
+    place = tmp_path_factory.mktemp("machine")
+    seen = [ROOT, sys.prefix, sys.base_prefix, project.directory, project.store]
+    argv = ["unshare", "--mount", "bash", "-c", HOST, "host", place, *seen]
+    with subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        enter = [
+            "nsenter",
+            "--target",
+            process.pid,
+            "--mount",
+            "chroot",
+            place / "root",
+            "env",
+            "-C",
+            project.directory,
+        ]
+        words = tuple(map(str, enter))
+        subprocess.run([*words, "bash", "-c", FAKES], check=True, capture_output=True)
+        yield words
+        process.kill()
+
+
+def _there(host: tuple[str, ...], name: str) -> str:
+    asked = subprocess.run(
+        [*host, "dpkg-query", "-W", "-f", "${Version} ${db:Status-Status}", name],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return asked.stdout
+
+
+def test_without_root_an_administrator_is_told_the_command(project: Dsenv) -> None:
+    completed = project("restore", "--system", code=5, wrapper=("unshare", "--user"))
+    command = re.search(r"an administrator installs them by: (sudo apt-get install .*)", completed.stdout)
+    assert command
+    assert "--no-remove" in command[1]
+    assert re.search(r"\bhello=2\.\S+", command[1])
+
+
+def test_a_host_loses_nothing(project: Dsenv, host: tuple[str, ...]) -> None:
+    """A conflicting and a newer package, a row that names another file, and another program that installs."""
+    lock = project.directory / "dsenv.lock"
+    text = lock.read_text()
+    rolldice = re.search(r'name = "rolldice"\n(?:.+\n)*?sha256 = "(\w+)"', text)
+    assert rolldice
+    hold = "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'r+'); fcntl.lockf(f, 2); time.sleep(300)"
+    with subprocess.Popen([*host, sys.executable, "-c", hold]) as other:
+        try:
+            lock.write_text(text.replace(rolldice[1], "0" * 64))
+            running = project.start("restore", "--system", "--json", wrapper=host)
+            assert running.stderr is not None
+            said = [line for line in iter(running.stderr.readline, "") if other.poll() is None and _ends(line, other)]
+            answer = json.loads(running.communicate()[0])
+        finally:
+            other.kill()
+            lock.write_text(text)
+    assert answer["exit"] == 4
+    assert len(said) == 1
+    assert _there(host, "hello").endswith(" installed")
+    assert _there(host, "sl") == "99 installed"
+    assert _there(host, "blocker") == "1 installed"
+    assert not _there(host, "cmatrix").endswith(" installed")
+    assert not _there(host, "rolldice").endswith(" installed")
+    data = answer["data"]
+    assert [change.partition(" ")[0] for change in data["changes"]] == ["hello"]
+    assert any(row.startswith("sl 99 (locked 5") for row in data["after"]["newer"])
+    assert {row.partition(" ")[0] for row in data["after"]["missing"]} == {"cmatrix", "rolldice"}
+    left = {reason.partition(" ")[0]: reason for reason in data["left"]}
+    assert "blocker" in left["cmatrix"] or "remove" in left["cmatrix"]
+    assert left["rolldice"].endswith("is another file than the locked one")
+
+
+def _ends(line: str, other: subprocess.Popen[bytes]) -> bool:
+    """End the other program that installs once dsenv says that it waits for it."""
+    if "waiting for another program that installs packages" not in line:
+        return False
+    other.kill()
+    return True
