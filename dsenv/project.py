@@ -4,6 +4,8 @@ dsenv.toml  dsenv.lock  pylock.toml  renv.lock
 .dsenv/
 envs/<id>-<serial>/   whole environments, each built aside
 current               a link to the one in use
+bin/                  a link to what starts the environment's programs for editors and notebooks
+venv/                 the same, as a virtual environment; .venv in the project's directory leads to it
 activate.R            a link to what an R reads that something else has started; the environment in use has it
 image/                the context of the image, with its Dockerfile
 cache/<id>-<serial>/  what an environment's programs keep and can make again
@@ -66,6 +68,9 @@ class Project:
         self._link("current", environment.relative_to(self.home))
         for path in sorted(environment.glob("entry/*")):
             self._link(path.name, Path("current", "entry", path.name))
+        venv = self.directory / ".venv"
+        if (environment / "entry" / "venv").is_dir() and not os.path.lexists(venv):
+            venv.symlink_to(Path(".dsenv", "venv"))  # what editors look for; somebody's own is left alone
 
     def _link(self, name: str, target: Path) -> None:
         aside = self.home / f".{name}-{secrets.token_hex(4)}"

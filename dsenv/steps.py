@@ -126,7 +126,15 @@ class SearchPath:
     pattern: str  # a regular expression for the path below the root
 
 
-Step = StartFrom | Unpack | Write | Derive | Link | Dereference | Run | SetEnv | PrependPath | SearchPath
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TruePaths:
+    """Let programs find the tree below ``Place.root`` at / itself, where the machine allows it."""
+
+    programs: tuple[str, ...]  # ("node", "npm")
+    reason: str  # for a person: "its settings are looked for in /etc/chromium.d"
+
+
+Step = StartFrom | Unpack | Write | Derive | Link | Dereference | Run | SetEnv | PrependPath | SearchPath | TruePaths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsenv import __version__, locks, tree
-from dsenv.ecosystem import GroundCheck
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DriftError, writing
+from dsenv.ground import GroundCheck
 from dsenv.operations import build, libraries, strictness
 from dsenv.operations.selection import Selected, host_target, select
 from dsenv.outputs import project as output

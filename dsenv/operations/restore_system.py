@@ -10,7 +10,7 @@ from dsenv.ecosystems import FOUNDATION
 from dsenv.operations.selection import host_target, select
 
 if TYPE_CHECKING:
-    from dsenv.ecosystem import HostPlan
+    from dsenv.ground import HostPlan
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.spec import Spec

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 _BELOW: Final = ("/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/")
 
 
-def run(project: Project, argv: Sequence[str], progress: Progress) -> None:
+def run(project: Project, argv: Sequence[str], progress: Progress, *, enter: bool = False) -> None:
     """Become ``argv`` in the project's environment; return only by raising.
+
+    With ``enter``, and for programs that need it, the environment's tree lies over the machine's meanwhile.
 
     Raises:
         DriftError: There is no environment, or it is damaged.
@@ -39,8 +41,31 @@ def run(project: Project, argv: Sequence[str], progress: Progress) -> None:
     variables = environment.process_environment(os.environ)
     if stranger := _stranger(argv[0], environment, variables["PATH"]):
         progress.warn(f"{argv[0]} is not of this environment: {stranger} runs")
+    _enter(argv[0], environment, progress, asked=enter)
     os.set_inheritable(output.use(environment.path), True)  # noqa: FBT003 - in use until the command ends
     process.replace_process(argv, variables)
+
+
+def _enter(program: str, environment: Environment, progress: Progress, *, asked: bool) -> None:
+    """Lay the environment's tree over the machine's if that is asked for, or needed by a program."""
+    name = program.rpartition("/")[2]
+    why = environment.true_paths.get(name, "")
+    if not (asked or why):
+        return
+    from dsenv.outputs.overlay import lay_over  # noqa: PLC0415
+
+    if environment.mode != "project":
+        refusal = "this environment has no tree of system packages"
+    else:
+        refusal = lay_over(environment.path / "root")
+    if refusal and asked:
+        raise DsenvError(
+            "the environment's tree cannot be laid over /usr here",
+            cause=refusal,
+            hint="It takes user namespaces, which some machines forbid; an image has true paths, too: `dsenv docker`.",
+        )
+    if refusal:
+        progress.warn(f"{name} may fail: {why}, and the environment's tree cannot be laid over that here ({refusal})")
 
 
 def _stranger(name: str, environment: Environment, path: str) -> str:

@@ -81,6 +81,7 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress, *, st
     observed = output.observed(environment)
     recorded = output.recorded(environment)
     expected = {**steps, **{path: entry for part in parts.values() for path, entry in part.tree.items()}}
+    expected.update(output.started(environment, [*expected, *_generated(parts)]))
     own = {path for path, source in output.compiled(recorded).items() if source in expected and path not in expected}
     generated = _generated(parts) | dict.fromkeys(own, "bytecode, compiled by the environment's Python at restore")
     vouched = {**expected, **{path: recorded[path] for path in generated if path in recorded}}

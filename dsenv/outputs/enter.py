@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 # linux/sched.h, sys/mount.h, sys/prctl.h, sys/personality.h
-_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
-_CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
+CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 _NAMESPACES: Final = (
-    _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWUSER | _CLONE_NEWPID | _CLONE_NEWNET
+    CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | CLONE_NEWUSER | _CLONE_NEWPID | _CLONE_NEWNET
 )  # fmt: skip
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
-_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 _KEPT: Final = {2: 2, 4: 4, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}  # statvfs(3): what a remount must not drop
 _MNT_DETACH: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
@@ -55,7 +55,7 @@ def main(plan: dict[str, Any]) -> None:
 def _enter(plan: dict[str, Any], log: int) -> dict[str, Any]:
     """Run the steps in a root of their own."""
     uid, gid = os.geteuid(), os.getegid()
-    _call("unshare", _NAMESPACES)
+    call("unshare", _NAMESPACES)
     _end_with_parent(plan["parent"], signal.SIGKILL)  # afterwards: a change of rights clears it
     Path("/proc/self/setgroups").write_text("deny", "utf-8")
     Path("/proc/self/uid_map").write_text(f"{plan['uid']} {uid} 1", "utf-8")
@@ -88,7 +88,7 @@ def _beside(plan: dict[str, Any], log: int) -> dict[str, Any]:
         os._exit(1)
 
     signal.signal(signal.SIGTERM, end)
-    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what loses its parent becomes a child of this process
+    call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what loses its parent becomes a child of this process
     _end_with_parent(plan["parent"], signal.SIGTERM)
     return _run(plan, log)
 
@@ -96,8 +96,8 @@ def _beside(plan: dict[str, Any], log: int) -> dict[str, Any]:
 def _make_root(plan: dict[str, Any]) -> None:
     """Make the root, and become unable to reach anything else."""
     root = plan["mountpoint"]
-    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
-    _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
     for name in sorted(os.listdir(plan["root"])) if plan["root"] else ():
         path = f"{plan['root']}/{name}"
         if os.path.islink(path):
@@ -112,34 +112,34 @@ def _make_root(plan: dict[str, Any]) -> None:
         _bind(f"{plan['build']}/in", f"{root}/build/in", writable=False)
         _bind(f"{plan['build']}/tmp", f"{root}/tmp", writable=True)
     _make_devices(root)
-    _mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    _call("sethostname", _HOST, len(_HOST))
-    _call("setdomainname", _HOST, 0)
+    mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    call("sethostname", _HOST, len(_HOST))
+    call("setdomainname", _HOST, 0)
     os.chdir(root)
-    _call("pivot_root", b".", b".")  # pivot_root(2): the old root lies over the new one until it is unmounted
-    _call("umount2", b".", _MNT_DETACH)
+    call("pivot_root", b".", b".")  # pivot_root(2): the old root lies over the new one until it is unmounted
+    call("umount2", b".", _MNT_DETACH)
     os.chdir("/")
-    _mount(None, "/", None, _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+    mount(None, "/", None, _MS_REMOUNT | MS_RDONLY | _MS_NOSUID | _MS_NODEV)
 
 
 def _make_devices(root: str) -> None:
     for name in _DEVICES:
         with open(f"{root}/dev/{name}", "xb"):
             pass
-        _mount(f"/dev/{name}", f"{root}/dev/{name}", None, _MS_BIND)
+        mount(f"/dev/{name}", f"{root}/dev/{name}", None, MS_BIND)
     for name, target in _DEVICE_LINKS.items():
         os.symlink(target, f"{root}/dev/{name}")
     os.mkdir(f"{root}/dev/shm")
-    _mount("tmpfs", f"{root}/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
+    mount("tmpfs", f"{root}/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
 
 
 def _bind(source: str, target: str, *, writable: bool) -> None:
-    _mount(source, target, None, _MS_BIND | _MS_REC)
+    mount(source, target, None, MS_BIND | MS_REC)
     has = os.statvfs(target).f_flag
     flags = sum(flag for said, flag in _KEPT.items() if has & said)
     if not writable:
-        flags |= _MS_RDONLY
-    _mount(None, target, None, _MS_REMOUNT | _MS_BIND | _MS_NOSUID | flags)
+        flags |= MS_RDONLY
+    mount(None, target, None, _MS_REMOUNT | MS_BIND | _MS_NOSUID | flags)
 
 
 def _run(plan: dict[str, Any], log: int) -> dict[str, Any]:
@@ -189,14 +189,14 @@ def _execute(argv: list[str], env: dict[str, str]) -> None:
 
 
 def _end_with_parent(parent: int, number: int) -> None:
-    _call("prctl", _PR_SET_PDEATHSIG, number, 0, 0, 0)
+    call("prctl", _PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:  # it was faster
         os._exit(1)
 
 
 def _end_with_starter(pipe: int) -> None:
     """End with a parent that has no number here, outside of the namespace: while it lives, it reads a pipe."""
-    _call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     poll = select.poll()
     poll.register(pipe, 0)
     if poll.poll(0):
@@ -227,12 +227,13 @@ def _end_children() -> None:
             pending = [os.getpid()]
 
 
-def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    """Mount something (mount(2)); raise what went wrong as ``OSError``."""
     words = [word.encode() if word is not None else None for word in (source, target, kind)]
-    _call("mount", *words, flags, data.encode() if data else None, about=target)
+    call("mount", *words, flags, data.encode() if data else None, about=target)
 
 
-def _call(name: str, *arguments: Any, about: str = "") -> None:
+def call(name: str, *arguments: Any, about: str = "") -> None:
     """Call the C library; raise what went wrong as ``OSError``."""
     converted = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in arguments]
     if getattr(_libc, name)(*converted):

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from dsenv import __version__
 from dsenv import tree as trees
 from dsenv.errors import DriftError, WrongUseError
-from dsenv.outputs import layout
-from dsenv.steps import Place, Recipe, Run
+from dsenv.outputs import launchers, layout
+from dsenv.steps import Place, Recipe, Run, TruePaths
 from dsenv.tools import deb, process, tar
 from dsenv.tree import Difference, Entry, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dsenv.outputs.layout import Variables
     from dsenv.pins import Artifact
@@ -63,6 +63,7 @@ class Environment:
     notes: list[str]  # what it cannot provide here
     variables: Variables
     differs: list[str] = field(default_factory=list)  # what it has in place of what is locked
+    true_paths: dict[str, str] = field(default_factory=dict)  # a program that wants its files at /usr: why
 
     @property
     def path(self) -> Path:
@@ -179,10 +180,12 @@ def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progr
         variables=layout.existing(values),
         prefix=place.prefix,
         made_by=__version__,
+        true_paths={name: step.reason for step in steps if isinstance(step, TruePaths) for name in step.programs},
         **facts,
     )
     text = "".join(f"{name}={value}\n" for name, value in layout.applied(environment.variables, {}).items())
     (prefix / _VARIABLES).write_text(text, "utf-8")
+    launchers.write(*_launchers(environment, (path for path, _ in trees.walk(prefix, skip=_ignored))), prefix)
     _write_manifest(prefix)
     (prefix / _FILE).write_bytes(json.dumps({"format": _FORMAT, **asdict(environment)}, indent=1).encode() + b"\n")
     return environment
@@ -205,6 +208,15 @@ def expected(recipes: Sequence[Recipe], place: Place, store: Store, progress: Pr
     tree = {f"{top}/{path}".removeprefix(prefix): entry for top, part in below.items() for path, entry in part.items()}
     tree.update({path.removeprefix(prefix): layout.text_entry(*text) for path, text in laid.texts.items()})
     return tree
+
+
+def started(environment: Environment, paths: Iterable[str]) -> Tree:
+    """Return what starts the environment's programs for others than `dsenv run`, given its files."""
+    return _launchers(environment, paths)[0]
+
+
+def _launchers(environment: Environment, paths: Iterable[str]) -> tuple[Tree, dict[str, bytes]]:
+    return launchers.launchers(environment.prefix, environment.id, environment.variables, paths)
 
 
 def observed(environment: Environment) -> Tree:

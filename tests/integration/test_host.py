@@ -1,4 +1,4 @@
-"""`restore --system` and `verify --system` on somebody's host: a copy-on-write view of this machine, gone afterwards."""
+"""`restore --system` and `verify --system` on somebody's host: a view of this machine that is gone afterwards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ for fields in 'sl 99 ' 'blocker 1 Conflicts:cmatrix'; do
     set -- $fields
     mkdir -p "$1/DEBIAN" "$1/usr/share/$1"
     echo data > "$1/usr/share/$1/data"
-    printf 'Package: %s\\nVersion: %s\\nArchitecture: all\\nMaintainer: m\\nDescription: d\\n' "$1" "$2" > "$1/DEBIAN/control"
+    { echo "Package: $1"; echo "Version: $2"; } > "$1/DEBIAN/control"
+    printf 'Architecture: all\\nMaintainer: m\\nDescription: d\\n' >> "$1/DEBIAN/control"
     if [ -n "${3:-}" ]; then echo "$3" >> "$1/DEBIAN/control"; fi
     (cd "$1" && md5sum usr/share/*/data > DEBIAN/md5sums)
     dpkg-deb -b "$1" >/dev/null

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "dsenv"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = 400
 
-_BASE = {"builds", "errors", "network", "pins", "progress", "formats", "model", "steps", "tree"}
+_BASE = {"builds", "errors", "ground", "network", "pins", "progress", "formats", "model", "steps", "tree"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "pins": set(),
@@ -32,12 +32,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tree": {"errors"},
     "steps": {"pins"},
     "builds": {"steps"},
+    "ground": set(),
     "network": set(),
     "tools": {"errors", "pins", "formats", "network", "tree"},
     "download": {"errors", "network", "pins", "progress", "tree", "tools"},
     "store": {"download", "errors", "network", "pins", "progress", "tree"},
     "project": {"errors", "progress"},
-    "ecosystem": {"builds", "errors", "network", "pins", "progress", "steps", "store", "tree"},
+    "ecosystem": {"builds", "errors", "ground", "network", "pins", "progress", "steps", "store", "tree"},
     "ecosystems.python": _BASE | {"ecosystem", "store", "tools"},
     "ecosystems.r": _BASE | {"ecosystem", "store", "tools"},
     "ecosystems.system": _BASE | {"ecosystem", "store", "tools"},

@@ -28,6 +28,7 @@ _ENDS: Final = re.compile(r"[();<>|&]+|if|then|elif|else|while|do|!|\{")  # afte
 _ASSIGNMENT: Final = re.compile(r"(\w+)=(.*)", re.DOTALL)
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _UNKNOWN: Final = re.compile(r"[$`]")  # what only a running shell could tell
+_LOWEST: Final = -(1 << 31)
 _PRIORITY: Final = re.compile(r"-?[0-9]+")
 
 
@@ -41,12 +42,16 @@ class Alternative:
     slaves: tuple[tuple[str, str], ...] = ()  # other links, and the files that they lead to while this one is chosen
 
 
-def parse(script: str) -> list[Alternative]:
-    """Return the alternatives that a maintainer script registers in words whose values the script itself says."""
+def parse(script: str, *, vague: bool = False) -> list[Alternative]:
+    """Return the alternatives that a maintainer script registers in words whose values the script itself says.
+
+    With ``vague`` also those whose priority only a running shell could know, as if it were the lowest.
+    """
     found = []
     for link, _, path, priority, *rest in _calls(script):
-        if not _UNKNOWN.search(link + path) and _PRIORITY.fullmatch(priority):
-            found.append(Alternative(int(priority), link, path, tuple(_slaves(rest))))
+        is_known = _PRIORITY.fullmatch(priority)
+        if not _UNKNOWN.search(link + path) and (is_known or (vague and _UNKNOWN.search(priority))):
+            found.append(Alternative(int(priority) if is_known else _LOWEST, link, path, tuple(_slaves(rest))))
     return found
 
 
@@ -120,23 +125,37 @@ def check(package: str, shared: Iterable[str], registered: Iterable[Alternative]
 def _calls(script: str) -> Iterator[list[str]]:
     """Yield the link, name, path and priority of each ``update-alternatives --install``, and the words after them.
 
-    The script's own assignments are filled in where they are literal and say one thing; what is left has its ``$``.
+    The script's own assignments are filled in where they are literal and say one thing, and its loops over literal
+    words are run; what is left has its ``$``.
     """
     values: dict[str, str | None] = {}
+    loops: dict[str, list[str]] = {}
     for line in script.replace("\\\n", " ").split("\n"):
         for command in _commands(line):
             assigned = _ASSIGNMENT.fullmatch(command[0])
             if command[0] == "for":
-                values[command[1]] = None
+                name, *words = command[1:]
+                values[name] = None
+                loops[name] = " ".join(_filled(word, values) for word in words[1:]).split()
             elif assigned and len(command) == 1:
                 value = _filled(assigned[2], values)
                 is_plain = not _UNKNOWN.search(value) and values.get(assigned[1], value) == value
                 values[assigned[1]] = value if is_plain else None
             elif command[0] == "update-alternatives" and "--install" in command:
                 at = command.index("--install")
-                words = [_filled(word, values) for word in command[at + 1 :]]
-                if len(words) >= 4:  # noqa: PLR2004
-                    yield words
+                for known in _passes(command, loops):
+                    words = [_filled(word, {**values, **known}) for word in command[at + 1 :]]
+                    if len(words) >= 4:  # noqa: PLR2004
+                        yield words
+
+
+def _passes(command: list[str], loops: Mapping[str, list[str]]) -> list[dict[str, str]]:
+    """Return the values of a loop's variable that a command is run with: one pass without any outside of loops."""
+    used = {match[1] or match[2] for word in command for match in _VARIABLE.finditer(word)}
+    for name in used & loops.keys():
+        if loops[name] and not any(_UNKNOWN.search(word) for word in loops[name]):
+            return [{name: word} for word in loops[name]]
+    return [{}]
 
 
 def _commands(line: str) -> Iterator[list[str]]:

@@ -55,3 +55,6 @@ DISTRIBUTIONS: Final = {
 # Packages that share one name through update-alternatives(1), and between which results differ: the same script
 # differs at the 13th digit between the reference BLAS and OpenBLAS. By the virtual package that they provide.
 SHARED_NAMES: Final = ("libblas.so.3", "liblapack.so.3")
+
+MULTIARCH: Final = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+"""The directories of an architecture's libraries."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystem import HostPlan
 from dsenv.ecosystems.system import apt, base, bootstrap, machine, probe, sources
 from dsenv.ecosystems.system.pins import deb_name
 from dsenv.errors import IntegrityError, ResolutionError, WrongUseError
+from dsenv.ground import HostPlan
 from dsenv.tools import deb, process
 from dsenv.tree import copy_file
 

@@ -6,36 +6,24 @@ apt, maintainer scripts included: from nothing by one call of mmdebstrap, or on 
 
 from __future__ import annotations
 
-import shlex
-import tomllib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib import resources
-from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
+from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import alternatives, bootstrap, building, probe
+from dsenv.ecosystems.system import bootstrap, building, probe, unpacked
 from dsenv.ecosystems.system.pins import Layer, deb_name
 from dsenv.ecosystems.system.spec import parse_base
 from dsenv.errors import IntegrityError
 from dsenv.steps import (
     Input,
-    Link,
-    PrependPath,
     Recipe,
     Run,
-    SearchPath,
     SetEnv,
     StartFrom,
-    Step,
-    Unpack,
-    Write,
 )
 from dsenv.tools import deb
-from dsenv.tree import WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from dsenv.builds import Built
     from dsenv.ecosystems.system.pins import Package, Pins, Root
@@ -98,69 +86,13 @@ def recipe(
     if place.kind == "image":
         made = _image(pins, root, selection, place, store, progress)
     elif place.kind == "project":
-        made = _project(pins, root, place, store)
+        made = unpacked.recipe(pins, root, place, store)
     elif place.kind == "workshop":
         return building.recipe(pins, root, place, store)
     else:
         notes = probe.capabilities(pins, root, store)
         made = Recipe(name="system", title="no system packages", notes=notes)
     return replace(made, steps=(*made.steps, *locale))
-
-
-def _project(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
-    packages = [package for package in root.installed if not package.base]
-    steps: list[Step] = [
-        Unpack(artifact=pins.artifact(package), owner=f"{package.name} {package.version}") for package in packages
-    ]
-    steps.extend(
-        Link(path=link.removeprefix("/"), target=path.removeprefix("/")) for link, path in root.alternatives.items()
-    )
-    steps.append(
-        PrependPath(
-            name="PATH",
-            directories=(
-                f"{place.prefix}/bin",
-                f"{place.root}/usr/bin",
-                f"{place.root}/usr/sbin",
-                f"{place.root}/usr/games",
-            ),
-        )
-    )
-    steps.extend(_search({package.name for package in root.installed}, place))
-    steps.append(Write(path=f"{place.root}/var/lib/dpkg/status", text=_status(packages)))
-    lacking = [row for row in _search_table()["lacks"] if row["package"] in {package.name for package in packages}]
-    notes = (*(f"{row['package']}: {row['reason']}" for row in lacking), *_unmade(pins, root, packages, store))
-    return Recipe(name="system", title=_title(root, packages), steps=tuple(steps), notes=notes)
-
-
-def _unmade(pins: Pins, root: Root, packages: Sequence[Package], store: Store) -> Iterable[str]:
-    """Return a note for each package whose maintainer script registers names that the lock does not hold."""
-
-    def links(package: Package) -> set[str]:
-        path = store.read_checked(pins.artifact(package))
-        return alternatives.links(deb.script(path, "postinst")) - root.alternatives.keys()
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for package, found in zip(packages, pool.map(links, packages), strict=True):
-            if found:
-                yield f"{package.name}: its maintainer script registers {', '.join(sorted(found))}: use the image"
-
-
-def _search(names: set[str], place: Place) -> Iterable[Step]:
-    """Return the steps that let programs find their files in the tree (``search.toml``)."""
-    table = _search_table()
-    for row in table["path"]:
-        yield SearchPath(name=row["variable"], pattern=row["pattern"])
-    for row in table["program"]:
-        if row["package"] in names:
-            text = f"#!/bin/sh\n# {row['name']}: {row['reason']}\n{row['text'].strip()}\n"
-            filled = text.replace("{root}", shlex.quote(place.root))
-            yield Write(path=f"{place.prefix}/bin/{row['name']}", text=filled, mode=0o755)
-    for row in table["file"]:
-        if row["package"] in names:
-            path = f"{place.prefix}/{row['path']}"
-            yield Write(path=path, text=row["text"].strip("\n").replace("{root}", escape(place.root)) + "\n")
-            yield SetEnv(name=row["variable"], value=path)
 
 
 def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
@@ -235,17 +167,3 @@ def _package_list(root: Root) -> str:
 
 def _title(root: Root, packages: Iterable[Package]) -> str:
     return f"{root.distribution} {root.codename}, {sum(1 for _ in packages)} packages"
-
-
-def _status(packages: Iterable[Package]) -> str:
-    """Return dpkg's status file for what lies in a project's tree."""
-    return "\n".join(
-        f"Package: {row.name}\nStatus: install ok installed\nMaintainer: {row.source}\n"
-        f"Architecture: {row.architecture}\nSource: {row.source} ({row.source_version})\nVersion: {row.version}\n"
-        f"Description: locked by dsenv, unpacked into an environment\n"
-        for row in packages
-    )
-
-
-def _search_table() -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath("search.toml").read_text("utf-8"))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystem import GroundCheck, MachineCheck
 from dsenv.ecosystems.system import relations
+from dsenv.ground import GroundCheck, MachineCheck
 from dsenv.tools import process
 
 if TYPE_CHECKING:

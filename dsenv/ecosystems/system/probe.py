@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystem import Expectation, GroundCheck
-from dsenv.ecosystems.system import base, machine
+from dsenv.ecosystem import Expectation
+from dsenv.ecosystems.system import base, machine, unpacked
+from dsenv.ecosystems.system.distributions import MULTIARCH
+from dsenv.ground import GroundCheck
 from dsenv.network import Network
 from dsenv.tools import deb, process
 from dsenv.tree import WORKERS, Tree
@@ -74,6 +76,10 @@ def expectation(
     """Return the files that installing all rows brings into an image; elsewhere the steps say it all."""
     del built
     root = pins.root(selection.target)
+    if root is not None and place.kind == "project":
+        triplet = MULTIARCH[selection.target.architecture]
+        made = unpacked.made(row.name for row in root.installed if not row.base)
+        return Expectation(generated={f"root/{path.format(triplet=triplet)}": why for path, why in made.items()})
     if root is None or place.kind != "image":
         return Expectation()
     tree: Tree = {}

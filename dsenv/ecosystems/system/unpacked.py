@@ -1,0 +1,155 @@
+"""The steps for a project: a tree of the packages beyond the base, run from where it lies, and what it lacks.
+
+No maintainer script runs. Shared names are linked as the scripts say; search paths, and lists that programs make of
+their own files, are in ``search.toml``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+from xml.sax.saxutils import escape
+
+from dsenv.ecosystems.system import alternatives, scripts
+from dsenv.steps import Link, PrependPath, Recipe, Run, SearchPath, SetEnv, Step, TruePaths, Unpack, Write
+from dsenv.tools import deb
+from dsenv.tree import WORKERS, merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dsenv.ecosystems.system.pins import Package, Pins, Root
+    from dsenv.steps import Place
+    from dsenv.store import Store
+    from dsenv.tree import Tree
+
+
+def recipe(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
+    """Return the steps for a project's tree."""
+    packages = [package for package in root.installed if not package.base]
+    names = {package.name for package in packages}
+
+    def read(package: Package) -> tuple[str, Tree]:
+        artifact = pins.artifact(package)
+        script = deb.script(store.read_checked(artifact), "postinst")
+        return script, store.unpacked(artifact, deb.unpack, deb.UNPACKED)[0]
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = dict(zip((package.name for package in packages), pool.map(read, packages), strict=True))
+    steps: list[Step] = [
+        Unpack(artifact=pins.artifact(package), owner=f"{package.name} {package.version}") for package in packages
+    ]
+    links = _links(root, found)
+    steps.extend(Link(path=path, target=target) for path, target in sorted(links.items()))
+    steps.append(
+        PrependPath(
+            name="PATH",
+            directories=(
+                f"{place.prefix}/bin",
+                f"{place.root}/usr/bin",
+                f"{place.root}/usr/sbin",
+                f"{place.root}/usr/games",
+            ),
+        )
+    )
+    steps.extend(_search(names, place))
+    steps.append(Write(path=f"{place.root}/var/lib/dpkg/status", text=_status(packages)))
+    notes = [note for name, (script, tree) in found.items() for note in _notes(name, script, tree, links)]
+    title = f"{root.distribution} {root.codename}, {len(packages)} packages"
+    return Recipe(name="system", title=title, steps=tuple(steps), notes=tuple(notes))
+
+
+def made(names: Iterable[str]) -> dict[str, str]:
+    """Return the files that the environment's own programs make below the root, and why, given its packages."""
+    present = {*names}
+    rows = [row for row in search_table()["made"] if row["package"] in present]
+    return {row["file"]: f"{row['package']}: {row['reason']}" for row in rows}
+
+
+def _links(root: Root, found: dict[str, tuple[str, Tree]]) -> dict[str, str]:
+    """Return the shared names to link, by their paths below the root: what is locked, else what the scripts choose."""
+    choices = [choice for script, _ in found.values() for choice in alternatives.parse(script, vague=True)]
+    there = {merged(path) for _, tree in found.values() for path in tree}
+    wanted = {
+        merged(link.removeprefix("/")): merged(path.removeprefix("/"))
+        for link, path in alternatives.whole(choices, root.alternatives).items()
+    }
+    locked = {merged(link.removeprefix("/")) for link in root.alternatives}
+    return {
+        link: path
+        for link, path in wanted.items()
+        if link in locked or (link not in there and (path in there or path in wanted))
+    }
+
+
+def _notes(name: str, script: str, tree: Tree, links: dict[str, str]) -> Iterable[str]:
+    unmade = [link for link in alternatives.links(script) if merged(link.removeprefix("/")) not in links]
+    # A package may register a name for which another one brings the file.
+    unread = sorted(link for link in unmade if "$" in link)
+    if unread:
+        yield f"{name}: its maintainer script registers {', '.join(unread)}: use the image"
+    yield from scripts.lacking(name, script, tree)
+
+
+def _search(names: set[str], place: Place) -> Iterable[Step]:
+    """Return the steps that let programs find their files in the tree (``search.toml``)."""
+    for kind, make in _STEPS.items():
+        for row in search_table()[kind]:
+            if "package" not in row or row["package"] in names:
+                yield from make(row, place)
+
+
+def _path(row: dict[str, Any], _place: Place) -> Iterable[Step]:
+    yield SearchPath(name=row["variable"], pattern=row["pattern"])
+
+
+def _variable(row: dict[str, Any], place: Place) -> Iterable[Step]:
+    yield SetEnv(name=row["name"], value=row["value"].replace("{root}", place.root))
+
+
+def _program(row: dict[str, Any], place: Place) -> Iterable[Step]:
+    text = f"#!/bin/sh\n# {row['name']}: {row['reason']}\n{row['text'].strip()}\n"
+    filled = text.replace("{root}", shlex.quote(place.root))
+    yield Write(path=f"{place.prefix}/bin/{row['name']}", text=filled, mode=0o755)
+
+
+def _file(row: dict[str, Any], place: Place) -> Iterable[Step]:
+    path = f"{place.prefix}/{row['path']}"
+    yield Write(path=path, text=row["text"].strip("\n").replace("{root}", escape(place.root)) + "\n")
+    yield SetEnv(name=row["variable"], value=path)
+
+
+def _made(row: dict[str, Any], place: Place) -> Iterable[Step]:
+    yield Run(argv=tuple(word.replace("{root}", place.root) for word in row["argv"]))
+
+
+def _enter(row: dict[str, Any], _place: Place) -> Iterable[Step]:
+    yield TruePaths(programs=tuple(row["programs"]), reason=row["reason"])
+
+
+_STEPS: Final = {
+    "path": _path,
+    "variable": _variable,
+    "program": _program,
+    "file": _file,
+    "made": _made,
+    "enter": _enter,
+}
+
+
+def _status(packages: Sequence[Package]) -> str:
+    """Return dpkg's status file for what lies in a project's tree."""
+    return "\n".join(
+        f"Package: {row.name}\nStatus: install ok installed\nMaintainer: {row.source}\n"
+        f"Architecture: {row.architecture}\nSource: {row.source} ({row.source_version})\nVersion: {row.version}\n"
+        f"Description: locked by dsenv, unpacked into an environment\n"
+        for row in packages
+    )
+
+
+def search_table() -> dict[str, Any]:
+    """Return what programs of a tree need to find their files."""
+    return tomllib.loads(resources.files(__package__).joinpath("search.toml").read_text("utf-8"))
