@@ -15,6 +15,7 @@ from dsenv.pins import NO_GROUPS, Groups
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dsenv.ground import GroundCheck
     from dsenv.project import Project
     from dsenv.spec import Spec
 
@@ -34,6 +35,7 @@ class Status:
     notes: Sequence[str] = ()
     differs: Sequence[str] = ()  # what it has in place of what is locked
     misfit: str = ""  # why `restore` cannot make the whole environment here
+    base: GroundCheck | None = None  # how the base rows compare with this machine
     trouble: str = ""  # what is wrong with a damaged environment
 
 
@@ -63,11 +65,13 @@ def status(project: Project, spec: Spec) -> Status:
         return Status(lock="missing", environment=state, trouble=trouble, **about)
     differences = locks.differences(spec, held)
     locked_id = misfit = ""
+    base = None
     target = host_target()
     if target in held.targets:
         selected = select(held, target, Groups(named=tuple(environment.groups)) if environment else NO_GROUPS)
         locked_id = selected.id
         misfit = FOUNDATION.misfit(selected.ground, target)
+        base = None if misfit else FOUNDATION.check_ground(selected.ground, target)
         if environment and environment.id == locked_id and environment.mode == ("host" if misfit else "project"):
             state = "current"
     else:
@@ -79,6 +83,7 @@ def status(project: Project, spec: Spec) -> Status:
         environment=state,
         locked_id=locked_id,
         misfit=misfit,
+        base=base,
         trouble=trouble,
         **about,
     )

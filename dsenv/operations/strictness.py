@@ -9,7 +9,7 @@ from dsenv.errors import DriftError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dsenv.ecosystem import GroundCheck
+    from dsenv.ground import GroundCheck
 
 
 def insist(*, misfit: str = "", ground: GroundCheck | None = None, differs: Sequence[str] = ()) -> None:

@@ -14,6 +14,7 @@ from dsenv.pins import NO_GROUPS
 
 if TYPE_CHECKING:
     from dsenv.cli.session import Session
+    from dsenv.ground import HostPlan
     from dsenv.operations.restore import RestorePlan, RestoreResult
     from dsenv.pins import Groups
 
@@ -74,7 +75,11 @@ def _system(session: Session, groups: Groups, *, dry_run: bool, trust_lock: bool
     project = session.project()
     spec = session.spec(project)
     plan = restore_system(project, spec, session.store(spec), session.terminal, dry_run=dry_run, trust_lock=trust_lock)
-    acts = not dry_run and is_administrator()
+    return system_report(plan, acts=not dry_run and is_administrator(), dry_run=dry_run)
+
+
+def system_report(plan: HostPlan, *, acts: bool, dry_run: bool) -> Report:
+    """Return what became of the machine; older or missing rows are a difference, newer ones are what updates make."""
     lines = [f"the locked system packages on this machine: {plan.after if acts else plan.before}"]
     rows = (plan.after if acts else plan.before).by_word()
     lines.extend(f"  {word}: {row}" for word in ("newer", "older", "replaced", "missing") for row in rows[word])

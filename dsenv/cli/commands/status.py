@@ -52,6 +52,8 @@ def _lines(found: Status) -> list[str]:
     lines.extend(f"               not provided here: {note}" for note in found.notes)
     if found.mode:
         lines.append(f"mode         {found.mode}")
+    if found.base and sum(map(len, found.base.by_word().values())):
+        lines.append(f"base         on this machine: {found.base}")
     if found.misfit:
         lines.append(f"here         {found.misfit}")
     return lines

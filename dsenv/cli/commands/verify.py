@@ -28,11 +28,26 @@ _SHOWN = 50  # differences that text names; JSON has all
 @make("verify", short_help="Prove, file by file, that the environment is what the lock says.")
 @click.option("--image", is_flag=True, help="Prove it of the project's image instead.")
 @click.option("--trust", is_flag=True, help="Prove instead that signed files vouch for each system package, offline.")
+@click.option("--system", is_flag=True, help="Compare this machine's packages, files and settings with the lock.")
+@click.option("--root", default="", metavar="DIR", help="With --system: those of the root file system in DIR.")
 @group_options
 @target_option
 @click.option("--strict", is_flag=True, help="Fail, too, where this machine has something else than what is locked.")
-def command(session: Session, *, image: bool, trust: bool, groups: Groups, target: str | None, strict: bool) -> Report:
+def command(
+    session: Session,
+    *,
+    image: bool,
+    trust: bool,
+    system: bool,
+    root: str,
+    groups: Groups,
+    target: str | None,
+    strict: bool,
+) -> Report:
     """Compare every file with the locked artifact that it comes from."""
+    if system:
+        require_image(groups, target)
+        return _system(session, root)
     from dsenv.operations.selection import image_target  # noqa: PLC0415
     from dsenv.operations.verify import verify, verify_image  # noqa: PLC0415
 
@@ -87,6 +102,21 @@ def _trust(store: Store, project: Project, spec: Spec) -> Report:
         code=Exit.DRIFT if bad else Exit.DONE,
         data={"rows": [asdict(row) for row in rows], "unvouched": [f"{row.target}: {row.name}" for row in bad]},
     )
+
+
+def _system(session: Session, root: str) -> Report:
+    from dsenv.operations.verify_system import differs, verify_system  # noqa: PLC0415
+
+    project = session.project()
+    found = verify_system(project, session.spec(project), root)
+    rows = found.packages.by_word()
+    lines = [f"{root or 'this machine'}: {found.packages}"]
+    lines.extend(f"  {word}: {row}" for word in ("newer", "older", "replaced", "missing") for row in rows[word])
+    lines.extend(f"  since it was installed: {item}" for item in found.changed)
+    lines.extend(f"  configured here: {item}" for item in found.configuration)
+    lines.extend(f"  {item}" for item in found.alternatives)
+    lines.extend(f"  {item}: `dsenv run` sets the locked one" for item in found.settings)
+    return Report(lines=lines, data=asdict(found), code=Exit.DRIFT if differs(found) else Exit.DONE)
 
 
 def _lines(result: VerifyResult) -> list[str]:

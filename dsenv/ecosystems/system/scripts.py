@@ -32,7 +32,10 @@ _BEFORE: Final = frozenset(
 _OLD: Final = ("--compare-versions", '-n "$2"', '"x$2" != "x"')  # what comes before it is for an upgrade only
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.+-]*")  # a variable that holds a program's name tells nothing
 _ASSIGNMENT: Final = re.compile(r"\w+\+?=.*", re.DOTALL)
-_SERVICE: Final = re.compile(r"(?:usr/lib/systemd/system|etc/init\.d)/(?P<name>[\w.+-]+?)(?:\.service)?")
+_SERVICE: Final = re.compile(
+    r"(?:usr/lib/systemd/system/(?=.*\.service)|etc/init\.d/)(?P<name>[\w.+-]+?)(?:\.service)?"
+)
+_SHOWN: Final = 5  # services that are named
 _SPECIAL: Final = {0o4000: "set-user-ID", 0o2000: "set-group-ID"}
 
 
@@ -64,8 +67,10 @@ def lacking(package: str, script: str, tree: Tree) -> Iterator[str]:
         if told:
             yield f"{package}: its maintainer script does not run: {', '.join(dict.fromkeys(told))}"
     services = {match["name"] for path in tree if (match := _SERVICE.fullmatch(path)) and tree[path].kind == "file"}
-    if names := sorted(name for name in services if not name.endswith("@")):
-        yield f"{package}: no service is started ({', '.join(names)})"
+    if services:
+        names = sorted(services)
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield f"{package}: no service is started ({', '.join(names[:_SHOWN])}{more})"
     for path, entry in sorted(tree.items()):
         words = [word for bit, word in _SPECIAL.items() if entry.mode & bit and entry.kind == "file"]
         if words:
