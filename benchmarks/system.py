@@ -32,7 +32,7 @@ targets = ["linux-amd64"]
 [system]
 packages = ["{name}"]
 """
-R = '\n[r]\nversion = "4.2"\npackages = []\n'
+R = '\n[r]\nversion = "4.2"\nrepositories = ["apt"]\npackages = []\n'
 C = r"""printf '#include <stdio.h>\nint main(void){puts("hi");return 0;}' > a.c && gcc a.c -o a && ./a"""
 CXX = r"""printf '#include <iostream>\nint main(){std::cout<<"hi\\n";}' > b.cc && g++ b.cc -o b && ./b"""
 JAVA = r"""printf 'class A{public static void main(String[] a){System.out.println("hi");}}' > A.java"""
@@ -151,13 +151,20 @@ def _works(project: Path, root: Path, command: str, *, enter: bool) -> str:
             if (tree / name).is_dir()
         )
         run = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{layers} && exec "$@"', "sh", *run]
-    script = (
-        f"mount --make-rprivate / && mkdir -p {root}{project} && mount --bind {project} {root}{project} && "
-        f"mount --rbind /proc {root}/proc && mount --rbind /dev {root}/dev && "
-        f"exec chroot {root} setpriv --reuid {USER} --regid {USER} --clear-groups -- env -C /tmp/work {shlex.join(run)}"
+    inner = shlex.join(["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "env", "-C", "/tmp/work", *run])
+    script = "\n".join(  # not chroot(8): within it no user namespace may be made
+        (
+            "set -e; mount --make-rprivate /",
+            f"mount --bind {root} {root}",
+            f"mkdir -p {root}{project} {root}/old",
+            f"mount --bind {project} {root}{project}",
+            f"mount --rbind /proc {root}/proc; mount --rbind /dev {root}/dev",
+            f"cd {root}; pivot_root . old; umount -l /old",
+            f"exec {inner}",
+        )
     )
     done = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
+        ["unshare", "--mount", "sh", "-c", script],
         capture_output=True,
         text=True,
         timeout=300,

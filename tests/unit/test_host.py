@@ -13,6 +13,7 @@ from dsenv.ecosystems.system import machine, scripts
 from dsenv.errors import Exit
 from dsenv.ground import GroundCheck, HostPlan
 from dsenv.outputs import launchers
+from dsenv.project import Project
 from dsenv.tree import Entry
 
 if TYPE_CHECKING:
@@ -116,3 +117,15 @@ def test_a_launcher_starts_the_program_of_its_name(tmp_path: Path) -> None:
     sourced = f'. "{tmp_path}/venv/bin/activate"; other z'
     said = subprocess.run(["/bin/sh", "-c", sourced], env=env, text=True, capture_output=True, check=True)
     assert said.stdout == f"{prefix}/root/usr/bin/other z a 'b unset 0123\n"
+
+
+def test_somebodys_own_venv_is_left_alone(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    environment = project.environments / "0123-1"
+    (environment / "entry" / "venv").mkdir(parents=True)
+    project.make_current(environment)
+    assert (tmp_path / ".venv").resolve() == environment / "entry" / "venv"
+    (tmp_path / ".venv").unlink()
+    (tmp_path / ".venv").mkdir()
+    project.make_current(environment)
+    assert not (tmp_path / ".venv").is_symlink()
