@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.pylock import Pylock
 
-from dsenv.ecosystem import GroundCheck, LockFiles, Platform, Request, Upgrade
+from dsenv.ecosystem import LockFiles, Platform, Request, Upgrade
+from dsenv.ground import GroundCheck
 from dsenv.ecosystems.python import install, interpreters, platforms, probe, standalone, uv
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.spec import Spec
