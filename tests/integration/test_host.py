@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,6 @@ from tests.integration.conftest import ROOT, Dsenv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.apt, pytest.mark.root]
 PACKAGES = '[system]\npackages = ["hello", "sl", "rolldice", "cmatrix"]\n'
@@ -130,6 +131,36 @@ def test_a_host_loses_nothing(project: Dsenv, host: tuple[str, ...]) -> None:
     left = {reason.partition(" ")[0]: reason for reason in data["left"]}
     assert "blocker" in left["cmatrix"] or "remove" in left["cmatrix"]
     assert left["rolldice"].endswith("is another file than the locked one")
+
+
+def test_only_by_request_root_takes_what_no_signed_source_has(project: Dsenv, host: tuple[str, ...]) -> None:
+    """A row that somebody edited into the lock, with a .deb of the same hash in the store."""
+    lock = project.directory / "dsenv.lock"
+    text = lock.read_text()
+    own = project.directory / "own"
+    (own / "DEBIAN").mkdir(parents=True)
+    fields = {"Package": "rolldice", "Version": "99", "Architecture": "amd64", "Maintainer": "m", "Description": "d"}
+    (own / "DEBIAN" / "control").write_text("".join(f"{name}: {value}\n" for name, value in fields.items()))
+    subprocess.run(["dpkg-deb", "-b", own, f"{own}.deb"], check=True, capture_output=True)
+    content = Path(f"{own}.deb").read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    place = project.store / "artifacts" / sha256[:2] / sha256
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(content)
+    row = re.search(r'name = "rolldice"\n(?:.+\n)+', text)
+    assert row
+    edited = row[0]
+    for pattern, value in ((r"(?m)^(version) = .*", '"99"'), (r"(?m)^(sha256) = .*", f'"{sha256}"')):
+        edited = re.sub(pattern, rf"\1 = {value}", edited)
+    lock.write_text(text.replace(row[0], re.sub(r"(?m)^size = .*", f"size = {len(content)}", edited)))
+    try:
+        project("restore", "--system", code=4, wrapper=host)
+        assert _there(host, "rolldice").startswith("1.")
+        project("restore", "--system", "--trust-lock", code=4, wrapper=host)  # cmatrix is still missing
+        assert _there(host, "rolldice") == "99 installed"
+    finally:
+        lock.write_text(text)
+        place.unlink()
 
 
 def _ends(line: str, other: subprocess.Popen[bytes]) -> bool:

@@ -13,12 +13,12 @@ import pytest
 from packaging.pylock import Pylock
 
 from dsenv.ecosystem import LockFiles, Platform, Request, Upgrade
-from dsenv.ground import GroundCheck
 from dsenv.ecosystems.python import install, interpreters, platforms, probe, standalone, uv
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.spec import Spec
 from dsenv.ecosystems.system.offer import Locked
 from dsenv.errors import DownloadError, DriftError, DsenvError, LockFormatError, ResolutionError
+from dsenv.ground import GroundCheck
 from dsenv.locks import Locks, Part
 from dsenv.network import Network
 from dsenv.operations import strictness
