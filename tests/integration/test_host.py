@@ -27,6 +27,7 @@ mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
 for path in /proc /sys /dev "${@:2}"; do mkdir -p "$1/root$path"; mount --rbind "$path" "$1/root$path"; done
+for path in /etc/resolv.conf /etc/hosts; do [ ! -s "$path" ] || mount --bind "$path" "$1/root$path"; done
 echo ready
 exec sleep 900
 """
