@@ -129,3 +129,23 @@ def test_somebodys_own_venv_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     project.make_current(environment)
     assert not (tmp_path / ".venv").is_symlink()
+
+
+def test_versions_are_ordered_as_dpkg_orders_them() -> None:
+    versions = ["1", "1~", "1~~", "1~a", "1a", "1+b1", "1-1", "1-1+deb12u2", "1-1+deb12u10", "1-1~deb12u1", "1.0", "01"]
+    versions += [
+        "1:0.1",
+        "0:1",
+        "1.2.3-4",
+        "1.2.13-4",
+        "1.2-a-b",
+        "1-0",
+        "2026f-0+deb12u1",
+        "2025b-0+deb12u2",
+        "1.a",
+        "1.+",
+    ]
+    for one in versions:
+        for other in versions:
+            argv = ["dpkg", "--compare-versions", one, "gt", other]
+            assert machine.newer(one, other) == (subprocess.run(argv, check=False).returncode == 0), (one, other)
