@@ -177,7 +177,9 @@ def test_the_base_is_whole_from_within_the_environment(penguins: Dsenv) -> None:
 
 def test_what_maintainer_scripts_would_make_is_named(penguins: Dsenv) -> None:
     notes = penguins.json("status")["notes"]
-    assert "ca-certificates: its maintainer script does not run: the machine's certificates count" in notes
+    assert any(
+        note.startswith("ca-certificates: its maintainer script does not run: the machine's cert") for note in notes
+    )
     assert not any("libblas" in note for note in notes)
 
 
