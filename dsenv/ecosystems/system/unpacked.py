@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 def recipe(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
     """Return the steps for a project's tree."""
     packages = [package for package in root.installed if not package.base]
-    names = {package.name for package in packages}
 
     def read(package: Package) -> tuple[str, Tree]:
         artifact = pins.artifact(package)
@@ -55,7 +54,7 @@ def recipe(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
             ),
         )
     )
-    steps.extend(_search(names, place))
+    steps.extend(_search(root, place))
     steps.append(Write(path=f"{place.root}/var/lib/dpkg/status", text=_status(packages)))
     notes = [note for name, (script, tree) in found.items() for note in _notes(name, script, tree, links)]
     title = f"{root.distribution} {root.codename}, {len(packages)} packages"
@@ -94,11 +93,14 @@ def _notes(name: str, script: str, tree: Tree, links: dict[str, str]) -> Iterabl
     yield from scripts.lacking(name, script, tree)
 
 
-def _search(names: set[str], place: Place) -> Iterable[Step]:
+def _search(root: Root, place: Place) -> Iterable[Step]:
     """Return the steps that let programs find their files in the tree (``search.toml``)."""
+    names = {package.name for package in root.installed}
+    beyond = {package.name for package in root.installed if not package.base}
     for kind, make in _STEPS.items():
+        present = beyond if make is _made else names  # what is made is made by a program of the tree
         for row in search_table()[kind]:
-            if "package" not in row or row["package"] in names:
+            if "package" not in row or row["package"] in present:
                 yield from make(row, place)
 
 
