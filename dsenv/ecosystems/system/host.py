@@ -150,8 +150,8 @@ def _prepare(directory: Path, root: Root, target: Target, progress: Progress) ->
 
 def _unsigned(root: apt.AptRoot, rows: Sequence[Package]) -> list[Package]:
     """Return the rows that no signed source has at the locked version."""
-    suites = root.suites([row.name for row in rows])
-    return [row for row in rows if (row.name, row.version) not in suites]
+    listed = root.places([row.name for row in rows])
+    return [row for row in rows if not listed.get((row.name, row.version))]
 
 
 def _add_pool(root: apt.AptRoot, pins: Pins, rows: Sequence[Package], store: Store, progress: Progress) -> None:
@@ -180,7 +180,7 @@ def _choose(root: apt.AptRoot, rows: Sequence[Package], there: Machine, progress
     progress.update("asking apt what can be installed without taking anything away")
     unsigned = {row.name for row in _unsigned(root, rows)}
     request = {row.name: row.name if row.name in unsigned else f"{row.name}={row.version}" for row in rows}
-    offered = {name for name, _ in root.suites([*request])}
+    offered = {name for name, _ in root.places([*request])}
     left = {row.name: "no signed source of this machine has it" for row in rows if row.name not in offered}
     accepted: list[str] = []
     versions: dict[str, str] = {}
