@@ -6,8 +6,9 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final
 
-from dsenv.errors import DownloadError, DsenvError, IntegrityError
+from dsenv.errors import DownloadError, DsenvError, IntegrityError, StaleLockError
 from dsenv.pins import Artifact, without_credentials
+from dsenv.tools import archive, git
 from dsenv.tree import file_sha256
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 3  # for one address, each resuming the one before
 PAUSE: Final = 1.0  # seconds before a server that is busy is asked again, if it does not say how many
 MOST: Final = 30.0  # seconds that a server may ask to wait
+_LOCK: Final = "Run `dsenv lock`."
 
 
 class Meter:
@@ -90,6 +92,8 @@ def fill(partial: Path, artifact: Artifact, meter: Meter, network: Network) -> N
 
 def _from_one(url: str, partial: Path, artifact: Artifact, meter: Meter, network: Network) -> DsenvError | None:
     """Complete the file from one address, or return what its last attempt ended with."""
+    if url.startswith(git.PREFIX) or "://" not in url:
+        return _packed(url, partial, artifact, meter, network)
     from dsenv.tools import http  # noqa: PLC0415 - an HTTP client is 100 ms that only a download pays
 
     left = ATTEMPTS
@@ -129,7 +133,39 @@ def _attempt(url: str, partial: Path, artifact: Artifact, meter: Meter, network:
     meter.finished()
 
 
+def _packed(url: str, partial: Path, artifact: Artifact, meter: Meter, network: Network) -> DsenvError | None:
+    """Make the file of a commit, or of what lies in the project's directory, or return why that cannot be."""
+    is_own = not url.startswith(git.PREFIX)
+    os.truncate(partial, 0)
+    with partial.open("r+b") as sink:
+        try:
+            home = partial.with_name(f"{partial.name}.git")
+            for piece in archive.pieces(_own(url, network)) if is_own else git.pieces(url, home, network):
+                sink.write(piece)
+                meter.add(len(piece))
+        except (DownloadError, FileNotFoundError) as error:
+            return error if isinstance(error, DsenvError) else StaleLockError(f"there is no {url} any more", hint=_LOCK)
+    if file_sha256(partial) == artifact.sha256:
+        meter.finished()
+        return None
+    os.truncate(partial, 0)
+    if is_own:
+        return StaleLockError(f"{url} changed since it was locked", hint=_LOCK)
+    return IntegrityError(f"{without_credentials(url)} has other files than the lock says")
+
+
+def _own(url: str, network: Network) -> Path:
+    if network.directory is None:
+        raise DownloadError(f"{url} lies in a project's directory, and none is known")
+    path = network.directory / url
+    if not path.resolve().is_relative_to(network.directory.resolve()):
+        raise DownloadError(f"{url} leads out of the project")
+    return path
+
+
 def _failure(artifact: Artifact, troubles: list[DsenvError]) -> DsenvError:
+    if stale := next((trouble for trouble in troubles if isinstance(trouble, StaleLockError)), None):
+        return stale
     cause = "\n".join(": ".join(filter(None, (trouble.sentence, trouble.cause))) for trouble in troubles)
     if any(isinstance(trouble, IntegrityError) for trouble in troubles):
         return IntegrityError(

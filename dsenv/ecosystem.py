@@ -301,6 +301,9 @@ class Ecosystem(Protocol):
     def recorded(self, pins: Any, selection: Selection, built: Mapping[str, Built]) -> Any:
         """Return the pins with what came of the builds that are to be recorded, by their names."""
 
+    def delivered(self, pins: Any, directory: Path) -> Any:
+        """Return the pins as an image takes them: what a project only leads to is what lies in its directory now."""
+
     def recipe(
         self,
         pins: Any,
@@ -323,7 +326,7 @@ class Ecosystem(Protocol):
         What a step says by itself (``Unpack``, ``Write``, …) is not repeated here.
         """
 
-    def libraries(self, pins: Any, selection: Selection, store: Store) -> Libraries:
+    def libraries(self, pins: Any, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:
         """Return which shared libraries the selected packages take from the system; their artifacts are in the store.
 
         An ecosystem whose packages name all that they need has none to tell.

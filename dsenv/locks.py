@@ -19,7 +19,7 @@ from dsenv.ecosystem import LockFiles, Table, inputs_of, table_of
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 from dsenv.errors import LockFormatError, StaleLockError, TornLockError, WrongUseError, writing
 from dsenv.formats import conflicts, toml_write
-from dsenv.pins import Target, digest
+from dsenv.pins import SHA256, Target, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -220,13 +220,25 @@ def write(directory: Path, locks: Locks) -> tuple[list[str], list[str]]:
     foreign = []
     for name, text in exports.items():
         path = directory / name
-        if not path.exists() or any(row.owns(name, path.read_text("utf-8", "replace")) for row in ECOSYSTEMS):
+        if not path.exists() or _is_ours(path):
             files[name] = text
         else:
             foreign.append(name)
     changed = {name: text for name, text in files.items() if not _holds(directory / name, text)}
+    for name in changed.keys() - {FILE}:
+        if not _is_ours(directory / name) and not conflicts.is_torn(_texts(directory).get(name, "")):
+            with contextlib.suppress(FileNotFoundError):
+                set_aside(directory, name)  # another tool's
     _write_all(directory, changed)
-    return sorted(changed), sorted(foreign)
+    gone = [name for name in names() if name not in files and _is_ours(directory / name)]
+    for name in gone:  # what has no part in this lock any more
+        (directory / name).unlink()
+    return sorted([*changed, *gone]), sorted(foreign)
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether a file is there, and was written by dsenv."""
+    return path.exists() and any(row.owns(path.name, path.read_text("utf-8", "replace")) for row in ECOSYSTEMS)
 
 
 def differences(spec: Spec, locks: Locks) -> list[str]:
@@ -294,9 +306,15 @@ def _changed(part: str, old: Table, new: Table) -> list[str]:
             found.append(f"[{part}] {key}: {', '.join(added + removed)}")
         elif isinstance(before, dict | None) and isinstance(after, dict | None):
             found.extend(_changed(f"{part}.{key}", before or {}, after or {}))
+        elif _is_sha256(before) and _is_sha256(after):
+            found.append(f"[{part}] {key} changed since it was locked")
         else:
             found.append(f"[{part}] {key}: {before} -> {after}")
     return found
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and bool(SHA256.fullmatch(value))
 
 
 def _holds(path: Path, text: str) -> bool:

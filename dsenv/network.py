@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 
 class Credentials(Protocol):
@@ -37,6 +38,7 @@ class Network:
     proxies: Mapping[str, str] = field(default_factory=dict)  # by scheme, where the environment names none
     authority: str = ""  # a file of certificates that are trusted, too
     credentials: Credentials = _nobody
+    directory: Path | None = None  # the project's: where addresses that are only a path begin
 
 
 def joined(networks: Iterable[Network]) -> Network:
@@ -51,4 +53,5 @@ def joined(networks: Iterable[Network]) -> Network:
         proxies={scheme: proxy for network in reversed(known) for scheme, proxy in network.proxies.items()},
         authority=next((network.authority for network in known if network.authority), ""),
         credentials=credentials,
+        directory=next((network.directory for network in known if network.directory), None),
     )

@@ -60,6 +60,11 @@ class Artifact:
             msg = f"{self.filename!r} is not a file name"
             raise ValueError(msg)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it lies in the project's directory, by an address that is only a path: ``pkgs/own``."""
+        return any("://" not in url for url in self.urls)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Need:

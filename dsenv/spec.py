@@ -270,8 +270,8 @@ def _table(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _fault(finding: Any, raw: Mapping[str, Any]) -> Fault:
-    path = _real_path(finding["loc"], raw)
     kind = finding["type"]
+    path = _real_path(finding["loc"], raw, is_missing=kind == "missing")
     if kind == "extra_forbidden":
         return Fault(path, f"unknown key{_near(str(path[-1]), _known_keys(path[:-1]))}")
     if kind == "missing":
@@ -288,7 +288,7 @@ def _fault(finding: Any, raw: Mapping[str, Any]) -> Fault:
     return Fault(path, f"{shown}: {message}" if shown else message)
 
 
-def _real_path(loc: tuple[str | int, ...], raw: Any) -> KeyPath:
+def _real_path(loc: tuple[str | int, ...], raw: Any, *, is_missing: bool) -> KeyPath:
     """Drop what pydantic adds for union members, so that the path is the file's own."""
     path: list[str | int] = []
     here = raw
@@ -300,8 +300,8 @@ def _real_path(loc: tuple[str | int, ...], raw: Any) -> KeyPath:
         if inside:
             here = here[part]
             path.append(part)
-        elif is_last and isinstance(here, dict):
-            path.append(part)  # a missing key
+        elif is_last and is_missing:
+            path.append(part)
     return tuple(path)
 
 

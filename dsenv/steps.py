@@ -31,6 +31,7 @@ class Place:
     prefix: str  # "/home/ann/penguins/.dsenv/envs/3f2a…-1", "/opt/dsenv"
     root: str  # where the system packages' / is: "<prefix>/root" in a project, "" elsewhere
     inputs: str  # where a recipe's inputs lie while its steps run
+    project: str = ""  # the directory of the project that it belongs to
     cache: str = ""  # where the environment's programs may leave what they can make again
 
 

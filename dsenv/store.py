@@ -91,6 +91,14 @@ class Store:
             aside.replace(path)
         return sha256
 
+    def take(self, path: Path) -> str:
+        """Store a file that lies in ``scratch``, which is gone from there then, and return its sha256."""
+        sha256 = trees.file_sha256(path)
+        path.chmod(0o444)
+        self._artifact(sha256).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(self._artifact(sha256))
+        return sha256
+
     def fetch(self, artifacts: Iterable[Artifact], progress: Progress | None = None) -> None:
         """Bring all ``artifacts`` into the store, in parallel, each checked by sha256.
 
@@ -106,10 +114,10 @@ class Store:
             missing = [artifact for artifact, sound in zip(wanted, present, strict=True) if not sound]
             if not missing:
                 return
-            if self.offline:
-                names = ", ".join(artifact.filename for artifact in missing[:5])
+            if self.offline and (away := [artifact for artifact in missing if not artifact.is_own]):
+                names = ", ".join(artifact.filename for artifact in away[:5])
                 raise DownloadError(
-                    f"{len(missing)} artifacts are not in the store and --offline forbids to fetch them: {names}",
+                    f"{len(away)} artifacts are not in the store and --offline forbids to fetch them: {names}",
                     hint="Run the command once without --offline.",
                 )
             meter = download.Meter(missing, talk)

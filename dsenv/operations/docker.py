@@ -65,7 +65,7 @@ def docker(
 
     """
     held = locks.read_fresh(project.directory, spec)
-    selected = select(held, target, groups)
+    selected = select(held, target, groups).delivered(project.directory)
     for name in spec.image.copy_:
         image.check_copy(project.directory, name)  # before minutes of work
     with engines.connect() if build else nullcontext() as engine, project.busy(progress):
@@ -76,10 +76,10 @@ def docker(
             )
         made = building.perform(selected, image.PLACE, store, progress)
         store.fetch(selected.artifacts(image.PLACE), progress)
-        libraries.warn(selected, store, progress)
+        libraries.warn(selected, store, progress, made)
         recipes = selected.recipes(image.PLACE, store, progress, made)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
-        wanted = about(project, spec, replace(selected, locks=held), recipes)
+        wanted = about(project, spec, replace(selected, locks=held).delivered(project.directory), recipes)
         progress.update("writing the context")
         context = project.home / "image"
         tree.remove(context)

@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dsenv.ecosystem import Libraries, Supplier
-    from dsenv.operations.selection import Selected
+    from dsenv.operations.selection import Results, Selected
     from dsenv.progress import Progress
     from dsenv.store import Store
 
 
-def warn(selected: Selected, store: Store, progress: Progress) -> None:
+def warn(selected: Selected, store: Store, progress: Progress, built: Results) -> None:
     """Name the libraries that packages take from a system that does not bring them, and those that come twice.
 
-    The artifacts are in the store.
+    The artifacts are in the store, and what had to be built is.
     """
     for ecosystem, pins in selected.parts():
         progress.update("reading the shared libraries")
-        found = ecosystem.libraries(pins, selected.selection, store)
+        found = ecosystem.libraries(pins, selected.selection, store, built.get(ecosystem.name, {}))
         for sentence in (*_missing(found, selected, store), *_twice(found, selected, store)):
             progress.warn(sentence)
 

@@ -164,7 +164,7 @@ def _build(project: Project, wanted: RestorePlan, store: Store, progress: Progre
     built = build.perform(selected, place, store, progress)
     store.fetch(selected.artifacts(place), progress)
     if mode == "project":
-        libraries.warn(selected, store, progress)
+        libraries.warn(selected, store, progress, built)
     recipes = selected.recipes(place, store, progress, built)
     differs = [sentence for recipe in recipes for sentence in recipe.differs]
     if strict:

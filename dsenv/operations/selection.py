@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
@@ -12,6 +12,7 @@ from dsenv.pins import NO_GROUPS, Selection, Target, normal_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from dsenv.builds import Built
     from dsenv.ecosystem import Ecosystem
@@ -44,6 +45,15 @@ class Selected:
         for ecosystem in ECOSYSTEMS:
             if ecosystem.name in self.locks.parts:
                 yield ecosystem, self.locks.parts[ecosystem.name].pins
+
+    def delivered(self, directory: Path) -> Selected:
+        """Return it as an image of the project in a directory takes it."""
+        held = self.locks
+        parts = {
+            ecosystem.name: replace(held.parts[ecosystem.name], pins=ecosystem.delivered(pins, directory))
+            for ecosystem, pins in self.parts()
+        }
+        return replace(self, locks=replace(held, parts=parts))
 
     @property
     def ground(self) -> Any:

@@ -105,7 +105,7 @@ def verify_image(
 ) -> VerifyResult:
     """Compare an image's files with the locked artifacts, and its settings with what the Dockerfile says."""
     held = locks.read_fresh(project.directory, spec)
-    selected = select(held, target, groups)
+    selected = select(held, target, groups).delivered(project.directory)
     tag = image.tag(spec.project.name, selected.id)
     with engines.connect() as engine:
         found = engine.image(tag)

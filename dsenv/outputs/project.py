@@ -146,7 +146,14 @@ def place_of(project: Project, environment: Environment) -> Place:
 def _place(project: Project, prefix: Path, mode: Mode) -> Place:
     root = f"{prefix}/root" if mode == "project" else ""
     cache = project.cache / prefix.name
-    return Place(kind=mode, prefix=str(prefix), root=root, inputs=f"{prefix}/.inputs", cache=str(cache))
+    return Place(
+        kind=mode,
+        prefix=str(prefix),
+        root=root,
+        inputs=f"{prefix}/.inputs",
+        project=str(project.directory),
+        cache=str(cache),
+    )
 
 
 def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress, **facts: Any) -> Environment:

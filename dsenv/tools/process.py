@@ -111,8 +111,15 @@ def failure(completed: Completed) -> ToolError:
 
 
 @contextlib.contextmanager
-def pipe(argv: Sequence[str]) -> Iterator[IO[bytes]]:
+def pipe(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, stdin: IO[bytes] | None = None
+) -> Iterator[IO[bytes]]:
     """Run a program and yield what it writes, as a binary stream.
+
+    Args:
+        argv: The program and its arguments.
+        env: Its whole environment; ``None`` hands on this process's own.
+        stdin: A file that it reads.
 
     Raises:
         ToolError: On leaving, when the program failed.
@@ -122,7 +129,8 @@ def pipe(argv: Sequence[str]) -> Iterator[IO[bytes]]:
         trace(shlex.join(argv))
     with subprocess.Popen(
         list(argv),
-        stdin=subprocess.DEVNULL,
+        env=env,
+        stdin=stdin or subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

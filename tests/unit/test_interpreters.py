@@ -13,7 +13,7 @@ import pytest
 from packaging.pylock import Pylock
 
 from dsenv.ecosystem import LockFiles, Platform, Request, Upgrade
-from dsenv.ecosystems.python import install, interpreters, platforms, probe, standalone, uv
+from dsenv.ecosystems.python import digests, install, interpreters, platforms, probe, standalone, uv
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.spec import Spec
 from dsenv.ecosystems.system.offer import Locked
@@ -301,8 +301,8 @@ def test_a_build_is_locked_and_reads_back() -> None:
     assert again.interpreters == pins.interpreters
     assert python_pins.versions(again) == {"python": "3.12.9"}
     mirrored = _pins(_held(url="https://mirror.example/20260101/x.tar.gz"), _held(target=MAC))
-    assert python_pins.canonical(mirrored) == python_pins.canonical(pins)
-    assert python_pins.canonical(_pins(_held(sha256="c" * 64))) != python_pins.canonical(_pins(_held()))
+    assert digests.canonical(mirrored) == digests.canonical(pins)
+    assert digests.canonical(_pins(_held(sha256="c" * 64))) != digests.canonical(_pins(_held()))
 
 
 def test_an_environment_is_named_by_its_build() -> None:

@@ -15,6 +15,7 @@ from packaging.pylock import Pylock
 from dsenv.ecosystem import Libraries, Supplier
 from dsenv.ecosystems.python import linking
 from dsenv.ecosystems.python import pins as python_pins
+from dsenv.ecosystems.python.building.wheels import File
 from dsenv.ecosystems.system import pins as system_pins
 from dsenv.ecosystems.system import sonames
 from dsenv.operations import libraries
@@ -161,7 +162,7 @@ def test_a_build_of_python_brings_what_it_has_loaded(tmp_path: Path, *, linked: 
     }
     row = {"target": "linux-amd64", "version": "3.12.9", "libc": "2.36", "build": build}
     pins = python_pins.Pins(interpreters=(python_pins.Interpreter.model_validate(row),), lock=Pylock.from_dict(head))
-    found = linking.libraries(pins, Selection(target=Target("linux", "amd64")), store)
+    found = linking.libraries(pins, Selection(target=Target("linux", "amd64")), store, {})
     assert found.wanted == {
         "Python 3.12.9": (*(("libdl.so.2",) if linked else ()), "libm.so.6", "libssl.so.3"),
         "one": ("libm.so.6",) if linked else ("libm.so.6", own),
@@ -186,16 +187,17 @@ def test_a_wheel_is_read_once_a_store(tmp_path: Path) -> None:
     }
     content = _wheel(tmp_path / "one.whl", **members).read_bytes()
     artifact = Artifact(filename="one-1-py3-none-any.whl", sha256=store.keep(content))
-    first = linking._read(artifact, store)
+    file = File(name="one", version="1", filename=artifact.filename, sha256=artifact.sha256, source=artifact)
+    first = linking._read(file, store)
     assert first == {"one/a.so": Library(needed=("libgomp.so.1",)), "b.so.3": Library(soname="b")}
     path = store.path(artifact)
     path.unlink()
-    assert linking._read(artifact, store) == first, "the wheel itself is not read again"
+    assert linking._read(file, store) == first, "the wheel itself is not read again"
     kept = next((tmp_path / "store" / "caches" / "libraries").iterdir())
     for damaged in (b"{", b"[]", b'{"x": {}}', b'{"x": 1}'):
         kept.write_bytes(damaged)
         path.write_bytes(content)
-        assert linking._read(artifact, store) == first, damaged
+        assert linking._read(file, store) == first, damaged
 
 
 def _pins(*rows: dict[str, Any]) -> system_pins.Pins:
@@ -253,8 +255,10 @@ def test_missing_libraries_and_those_that_come_twice_are_told(monkeypatch: pytes
             return rows.get(soname, Supplier(package=soname.partition(".")[0]))
 
     class Ecosystem:
+        name = "python"
+
         @staticmethod
-        def libraries(_pins: object, _selection: object, _store: object) -> Libraries:
+        def libraries(_pins: object, _selection: object, _store: object, _built: object) -> Libraries:
             return Libraries(
                 wanted={"lightgbm": ("libgomp.so.1",), "cv": ("libGL.so.1", "libX.so.2", "libz.so.1")},
                 bundled={
@@ -277,7 +281,7 @@ def test_missing_libraries_and_those_that_come_twice_are_told(monkeypatch: pytes
 
     monkeypatch.setattr(libraries, "FOUNDATION", Foundation())
     ears = _Ears()
-    libraries.warn(Selected(), Store(tmp_path), ears)  # type: ignore[arg-type]
+    libraries.warn(Selected(), Store(tmp_path), ears, {})  # type: ignore[arg-type]
     assert ears.heard == [
         (
             "no locked package has libGL.so.1, libX.so.2, wanted by cv: "

@@ -101,7 +101,9 @@ source = { virtual = "." }
         ("requirements.in", "six\n--index-url https://x.example\n", "requirements.in:2: --index-url is not taken over"),
         ("requirements.in", "six\n\nfoo; touch x\n", "requirements.in:3: 'foo; touch x' is not a requirement"),
         ("requirements.in", "-e .\n", "'-e .' is not a requirement"),
-        ("requirements.in", "a @ https://x.example/a.whl\n", "by address"),
+        ("requirements.in", "git+https://x.example/a\n", "write `NAME @ git+https"),
+        ("requirements.in", "a @ file:///srv/a\n", "expected `git+https://"),
+        ("requirements.in", "-e ../a\n", "expected a path inside the project"),
         ("pyproject.toml", "[", "not valid TOML"),
         ("pyproject.toml", '[project]\nname = "x"\ndynamic = ["dependencies"]\n', "dynamic"),
         ("pyproject.toml", '[project]\ndependencies = ["-x"]\n', "cannot be read"),
@@ -109,7 +111,11 @@ source = { virtual = "." }
         ("pyproject.toml", '[project]\nrequires-python = ">=3.12"\n', "requires Python >=3.12"),
         ("pyproject.toml", '[project]\nrequires-python = "x"\n', "cannot be read"),
         ("pyproject.toml", '[dependency-groups]\na = [{ include-group = "a" }]\n', "cannot be read"),
-        ("pyproject.toml", '[tool.uv.sources]\nsix = { index = "acme" }\n', "routes six"),
+        (
+            "pyproject.toml",
+            '[tool.uv.sources]\nsix = { index = "acme" }\n',
+            "what [tool.uv.sources] says of six is not taken over",
+        ),
     ],
 )
 def test_what_cannot_be_taken_over_is_told(tmp_path: Path, source: str, text: str | None, told: str) -> None:
@@ -117,3 +123,67 @@ def test_what_cannot_be_taken_over_is_told(tmp_path: Path, source: str, text: st
     with pytest.raises(WrongUseError) as caught:
         _load(tmp_path, source, "", **files)
     assert told in f"{caught.value.sentence}\n{caught.value.cause}"
+
+
+SOURCES = """
+[project]
+name = "study"
+dependencies = ["own[x]>=1", "one", "two ; os_name == 'posix'", "six"]
+[dependency-groups]
+dev = ["one>2"]
+[tool.uv.sources]
+own = { path = "../pkgs/own", editable = true }
+One = { git = "https://host/one", tag = "v1", subdirectory = "py" }
+two = { url = "https://host/two-1.0.tar.gz", marker = "python_version < '4'" }
+"""
+
+
+def test_uvs_sources_are_taken_over(tmp_path: Path) -> None:
+    for name in ("sub", "pkgs/own"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "sub" / "pyproject.toml").write_text(SOURCES)
+    found = _load(tmp_path, "sub/pyproject.toml")
+    assert found.packages == (
+        "own[x] @ ./pkgs/own#editable=true",
+        "One @ git+https://host/one@refs/tags/v1#subdirectory=py",
+        'two @ https://host/two-1.0.tar.gz ; python_version < "4" and os_name == "posix"',
+        "six",
+    )
+    assert found.groups == {"dev": ("One @ git+https://host/one@refs/tags/v1#subdirectory=py",)}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ['{ index = "acme" }', "{ workspace = true }", '[{ git = "https://host/a", marker = "x" }]', '{ path = "/srv/a" }'],
+)
+def test_what_of_uvs_sources_means_more_is_told(tmp_path: Path, source: str) -> None:
+    text = f'[project]\nname = "study"\ndependencies = ["six"]\n[tool.uv.sources]\nsix = {source}\n'
+    with pytest.raises(WrongUseError, match=r"\[tool\.uv\.sources\] says of six|outside of the project"):
+        _load(tmp_path, "pyproject.toml", pyproject__toml=text)
+
+
+def test_a_requirements_file_names_sources_as_pip_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "pkgs" / "own").mkdir(parents=True)
+    for directory in (tmp_path, tmp_path / "pkgs" / "own"):
+        (directory / "pyproject.toml").write_text(f'[project]\nname = "{directory.name}"\n')
+    (tmp_path / "a_b-1.0-py3-none-any.whl").touch()
+    text = """
+-e .
+--editable=./pkgs/own[x,y]
+./a_b-1.0-py3-none-any.whl ; os_name == "nt"
+git+https://host/one@v1#egg=one&subdirectory=py
+-e git+https://host/two#egg=two
+three @ git+ssh://git@host/three
+https://host/four-1.0.tar.gz
+five
+"""
+    assert _load(tmp_path, "requirements.in", requirements__in=text).packages == (
+        f"{tmp_path.name} @ ./.#editable=true",
+        "own[x,y] @ ./pkgs/own#editable=true",
+        'a-b @ ./a_b-1.0-py3-none-any.whl ; os_name == "nt"',
+        "one @ git+https://host/one@v1#egg=one&subdirectory=py",
+        "two @ git+https://host/two#egg=two",
+        "three @ git+ssh://git@host/three",
+        "four @ https://host/four-1.0.tar.gz",
+        "five",
+    )

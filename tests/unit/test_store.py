@@ -64,6 +64,8 @@ def _serving(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
 def _send(handler: BaseHTTPRequestHandler, body: bytes, *, status: int = 200, length: int | None = None) -> None:
     handler.send_response(status)
     handler.send_header("Content-Length", str(len(body) if length is None else length))
+    if length is not None:
+        handler.send_header("Connection", "close")  # else a quick client asks again on what is being closed
     handler.end_headers()
     handler.wfile.write(body)
     if length is not None:

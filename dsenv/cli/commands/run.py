@@ -45,7 +45,7 @@ def command(
     from dsenv.outputs.image import tag  # noqa: PLC0415
 
     spec = session.spec(project)
-    selected = select(locks.read(project.directory), image_target(target), groups)
+    selected = select(locks.read(project.directory), image_target(target), groups).delivered(project.directory)
 
     def write(piece: bytes, from_stderr: bool) -> None:  # noqa: FBT001
         stream = sys.stderr.buffer if from_stderr else sys.stdout.buffer

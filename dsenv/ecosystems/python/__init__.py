@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsenv.ecosystems.python.building.pins import FILE as BUILD_FILE
 from dsenv.ecosystems.python.pins import FILE
 
 if TYPE_CHECKING:
+    from dsenv.ecosystems.python.building.editable import delivered
+    from dsenv.ecosystems.python.building.wheels import builds, recorded
     from dsenv.ecosystems.python.credentials import network
+    from dsenv.ecosystems.python.digests import canonical, identity
     from dsenv.ecosystems.python.install import recipe
     from dsenv.ecosystems.python.interop import adopt, export, exports
     from dsenv.ecosystems.python.linking import libraries, revealed
-    from dsenv.ecosystems.python.pins import (
-        artifacts,
-        builds,
-        canonical,
-        check,
-        groups,
-        identity,
-        owns,
-        read,
-        recorded,
-        versions,
-        write,
-    )
+    from dsenv.ecosystems.python.pins import artifacts, check, groups, owns, read, versions, write
     from dsenv.ecosystems.python.probe import expectation
     from dsenv.ecosystems.python.resolve import needs, resolve
     from dsenv.ecosystems.python.sources import expand
@@ -31,7 +23,7 @@ if TYPE_CHECKING:
 
 name = "python"
 title = "Python"
-files = (FILE,)
+files = (FILE, BUILD_FILE)
 
 __all__ = [
     "Spec",
@@ -40,6 +32,7 @@ __all__ = [
     "builds",
     "canonical",
     "check",
+    "delivered",
     "expand",
     "expectation",
     "export",
@@ -65,23 +58,14 @@ __all__ = [
 ]
 
 DOORS = {
+    "building.editable": ("delivered",),
+    "building.wheels": ("builds", "recorded"),
     "credentials": ("network",),
     "install": ("recipe",),
     "interop": ("adopt", "export", "exports"),
     "linking": ("libraries", "revealed"),
-    "pins": (
-        "artifacts",
-        "builds",
-        "canonical",
-        "check",
-        "groups",
-        "identity",
-        "owns",
-        "read",
-        "recorded",
-        "versions",
-        "write",
-    ),
+    "digests": ("canonical", "identity"),
+    "pins": ("artifacts", "check", "groups", "owns", "read", "versions", "write"),
     "probe": ("expectation",),
     "resolve": ("needs", "resolve"),
     "sources": ("expand",),

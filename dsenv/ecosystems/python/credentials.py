@@ -8,6 +8,7 @@ the environment of uv; never into a lock, a file that stays, a message or a comm
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from dsenv.ecosystems.python import pip_config, uv
+from dsenv.ecosystems.python.addresses import VARIABLE
+from dsenv.ecosystems.python.spec import Expanded, references
 from dsenv.errors import WrongUseError
 from dsenv.network import Network
 from dsenv.tools import process
@@ -24,9 +27,9 @@ from dsenv.tools import process
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dsenv.ecosystems.python.origins.reference import Reference
     from dsenv.ecosystems.python.spec import Spec
 
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USERINFO: Final = re.compile(r"(?P<scheme>[a-z]+://)(?P<user>[^/@:]*)(?P<colon>:?)(?P<password>[^/]*)@(?P<rest>.*)")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -54,21 +57,34 @@ def address(template: str, name: str) -> Address:
         WrongUseError: A variable is not set.
 
     """
+    return _as_told(_filled(template, f"index {name}"), name)
 
+
+def place(reference: Reference) -> Address:
+    """Return where a requirement's own source is, its variables filled in; SSH keeps its user.
+
+    Raises:
+        WrongUseError: A variable is not set.
+
+    """
+    if reference.place.startswith("ssh:"):
+        return Address(url=reference.place)
+    return _filled(reference.place, reference.name)
+
+
+def _filled(template: str, whose: str) -> Address:
     def fill(text: str) -> str:
-        return _VARIABLE.sub(lambda match: _value(match[1], name), text)
+        return VARIABLE.sub(lambda match: _value(match[1], whose), text)
 
     match = _USERINFO.fullmatch(template)
     if match is None:
-        found = split(fill(template))  # a variable may be the whole address
-    else:
-        found = Address(
-            url=fill(match["scheme"] + match["rest"]),
-            user=fill(unquote(match["user"])),
-            password=fill(unquote(match["password"])),
-            whole=bool(match["colon"]) or "$" in match["user"],
-        )
-    return _as_told(found, name)
+        return split(fill(template))  # a variable may be the whole address
+    return Address(
+        url=fill(match["scheme"] + match["rest"]),
+        user=fill(unquote(match["user"])),
+        password=fill(unquote(match["password"])),
+        whole=bool(match["colon"]) or "$" in match["user"],
+    )
 
 
 def split(url: str, name: str = "") -> Address:
@@ -107,11 +123,11 @@ def _as_told(found: Address, name: str) -> Address:
     )
 
 
-def _value(variable: str, name: str) -> str:
+def _value(variable: str, whose: str) -> str:
     value = os.environ.get(variable)
     if not value:
         raise WrongUseError(
-            f"the address of index {name} has the variable ${{{variable}}}, which is not set",
+            f"the address of {whose} has the variable ${{{variable}}}, which is not set",
             hint=f"Set {variable} in the environment and run it again.",
         )
     return value
@@ -202,16 +218,18 @@ def network(spec: Spec | None) -> Network:
         proxies={"http": proxy, "https": proxy} if proxy else {},
         authority=told.get("SSL_CERT_FILE", ""),
         credentials=Keys(_known(spec, settings), keyring=_may_ask(settings)),
+        directory=spec.directory if isinstance(spec, Expanded) else None,
     )
 
 
 def _known(spec: Spec, settings: pip_config.Settings) -> list[Address]:
     found = []
     for index in spec.indexes:
-        try:
+        with contextlib.suppress(WrongUseError):  # said by whoever needs the index; a restore from the store needs none
             found.append(address(index.url, index.name))
-        except WrongUseError:
-            continue  # said by whoever needs the index; a restore from the store needs none
+    for reference in references(spec):
+        with contextlib.suppress(WrongUseError):
+            found += [known] if (known := place(reference)).user else []
     found += [split(listed.url, listed.name) for listed in uv.indexes()]
     urls = [settings["index-url"].value] if "index-url" in settings else []
     urls += [place.address for place in pip_config.elsewhere(settings) if not place.is_local]

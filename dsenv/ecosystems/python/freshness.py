@@ -78,7 +78,8 @@ def prepare() -> None:
 
 
 def _uploaded(found: Found) -> datetime | None:
-    return max((wheel.upload_time for wheel in found.wheels if wheel.upload_time), default=None)
+    times = [wheel.upload_time for wheel in found.wheels] + [found.sdist.upload_time if found.sdist else None]
+    return max((time for time in times if time), default=None)
 
 
 def _newest(files: Iterable[simple.File]) -> tuple[str, datetime] | None:

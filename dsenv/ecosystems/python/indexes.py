@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from dsenv.ecosystems.python import credentials, pip_config, simple, uv
 from dsenv.ecosystems.python.engines.interface import Route
-from dsenv.ecosystems.python.spec import canonical_pattern
+from dsenv.ecosystems.python.spec import canonical_pattern, requirements
 from dsenv.errors import DownloadError, ResolutionError, WrongUseError
 from dsenv.formats import toml_write
 from dsenv.pins import without_credentials
@@ -87,7 +87,7 @@ def check_answer(packages: Sequence[Found], among: Sequence[Route]) -> None:
     for found in packages:
         for target in {target for places in found.where.values() for target, _ in places}:
             route = chosen(among, found.name, target)
-            if route and route.url.rstrip("/") != found.index.rstrip("/"):
+            if route and not found.stub and route.url.rstrip("/") != found.index.rstrip("/"):
                 strays.add(
                     f"{found.name} {found.version} was found at {found.index}, and dsenv.toml routes it to index "
                     f"{route.index} ({route.url})"
@@ -136,8 +136,7 @@ def _place(url: str) -> str:
 def _entry(place: Elsewhere, spec: Spec, network: Network) -> str:
     """Return what to write for a place: the names that the project asks for and the place has."""
     flat = place.option == "find-links"
-    asked = [*spec.packages, *(item for group in spec.groups.values() for item in group)]
-    names = sorted({canonicalize_name(Requirement(text).name) for text in asked})
+    names = sorted({canonicalize_name(Requirement(text).name) for text in requirements(spec)})
     try:
         if flat:
             there = set(simple.projects(place.address, network, flat=True))

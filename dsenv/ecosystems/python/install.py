@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import platforms, probe
+from dsenv.ecosystems.python.building import editable
+from dsenv.ecosystems.python.building import wheels as building
 from dsenv.errors import IntegrityError
 from dsenv.formats import toml_write
 from dsenv.formats.toml_write import Inline
@@ -22,9 +24,8 @@ from dsenv.tools import wheel
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from packaging.pylock import Package
-
     from dsenv.builds import Built
+    from dsenv.ecosystems.python.building.wheels import File
     from dsenv.ecosystems.python.pins import Interpreter, Pins
     from dsenv.pins import Artifact, Selection
     from dsenv.progress import Progress
@@ -56,11 +57,12 @@ def recipe(
     pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress, built: Mapping[str, Built]
 ) -> Recipe:
     """Return the steps for a place."""
-    del progress, built
+    del progress
     chosen = pins.select(selection)
     interpreter = pins.interpreter(selection.target)
     python, differs = probe.interpreter(interpreter, place)
     venv = f"{place.prefix}/venv"
+    site = f"{venv}/lib/python{interpreter.version.rpartition('.')[0]}/site-packages"
     cache = f"{place.prefix}/.uv"
     env = (*_SETTINGS, ("UV_CACHE_DIR", cache))
     compiled = ("--compile-bytecode",) if place.kind == "image" else ()
@@ -69,6 +71,7 @@ def recipe(
         *(_unpack(build, place) if build else ()),
         Run(argv=(f"{place.inputs}/uv", *_VENV, "--python", python, venv), env=env),
         Run(argv=(f"{place.inputs}/uv", *_SYNC, *compiled, "--python", venv, f"{place.inputs}/pylock.toml"), env=env),
+        *editable.steps(chosen, env, place, site),
         *_compile(python, interpreter, place),
         Run(argv=("rm", "-rf", cache, *([_packs(place)] if build and place.kind == "image" else []))),
         PrependPath(name="PATH", directories=(f"{venv}/bin",)),
@@ -80,16 +83,17 @@ def recipe(
     if place.kind != "image":
         # numba keeps machine code beside the sources of packages; running a program must not write there.
         steps += (SetEnv(name="NUMBA_CACHE_DIR", value=f"{place.cache}/numba"),)
-    wheels = [python_pins.artifact(file) for _, file in chosen]
+    wheels = building.files(chosen, built)
     return Recipe(
         name="python",
         title=f"Python {interpreter.version}, {len(chosen)} packages",
         inputs=(
-            Input(name="pylock.toml", source=_pylock([package for package, _ in chosen], wheels)),
+            Input(name="pylock.toml", source=_pylock(wheels)),
             _uv(python_pins.installer(pins, selection.target).artifact(), store),
             *_compiling(interpreter, wheels, place, store),
             *([Input(name=build.filename, source=build)] if build and place.kind == "image" else []),
-            *(Input(name=f"wheels/{wheel.filename}", source=wheel) for wheel in wheels),
+            *(wheel.input for wheel in wheels),
+            *editable.inputs(pins, chosen, selection, place),
         ),
         steps=steps,
         differs=(differs,) if differs else (),
@@ -120,7 +124,7 @@ def _compile(python: str, row: Interpreter, place: Place) -> tuple[Run, ...]:
     return (Run(argv=(python, "-I", "-S", "-B", "-W", "ignore", *(f"{place.inputs}/{name}" for name in _COMPILE))),)
 
 
-def _compiling(row: Interpreter, wheels: Sequence[Artifact], place: Place, store: Store) -> tuple[Input, ...]:
+def _compiling(row: Interpreter, wheels: Sequence[File], place: Place, store: Store) -> tuple[Input, ...]:
     """Return what that step reads: the program, and what it is to do."""
     if place.kind == "image" and not row.build:
         return ()
@@ -141,15 +145,15 @@ def _compiling(row: Interpreter, wheels: Sequence[Artifact], place: Place, store
     return Input(name=_COMPILE[0], source=program), Input(name=_COMPILE[1], source=json.dumps(plan))
 
 
-def _pylock(packages: Sequence[Package], wheels: Sequence[Artifact]) -> str:
+def _pylock(wheels: Sequence[File]) -> str:
     """Return a pylock.toml of exactly these wheels, as they lie beside it."""
     rows = [
         {
-            "name": package.name,
-            "version": str(package.version),
+            "name": wheel.name,
+            "version": wheel.version,
             "wheels": [Inline(path=f"wheels/{wheel.filename}", hashes=Inline(sha256=wheel.sha256))],
         }
-        for package, wheel in zip(packages, wheels, strict=True)
+        for wheel in wheels
     ]
     return toml_write.dumps({"lock-version": "1.0", "created-by": python_pins.CREATED_BY, "packages": rows})
 

@@ -14,13 +14,16 @@ from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValida
 from dsenv.ecosystem import Adopted
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import platforms
+from dsenv.ecosystems.python.building import pins as building
 from dsenv.errors import LockFormatError, WrongUseError
 from dsenv.formats import toml_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dsenv.ecosystems.python.pins import Pins
+    from packaging.tags import Tag
+
+    from dsenv.ecosystems.python.pins import Chosen, Pins
     from dsenv.pins import Selection, Target
 
 exports: Final = ("requirements", "uv-constraints")
@@ -77,13 +80,36 @@ def _requirements(pins: Pins, selection: Selection) -> str:
         "# pip install --no-deps --require-hashes -r THIS_FILE",
         "--only-binary :all:",
     ]
-    for package, _ in pins.select(selection):
-        fitting = [wheel for wheel in package.wheels or () if python_pins.tags(wheel) & accepted]
-        hashes = sorted({python_pins.artifact(wheel).sha256 for wheel in fitting})
-        lines.append(
-            " \\\n".join([f"{package.name}=={package.version}", *(f"    --hash=sha256:{row}" for row in hashes)])
+    chosen = pins.select(selection)
+    if trees := [row.name for row in chosen if row.package.vcs or row.package.directory]:
+        raise WrongUseError(
+            f"a requirements file with hashes cannot hold {', '.join(trees)}: pip has no hash for a tree of files",
+            hint="Use pylock.toml itself: uv and pip install from it, too.",
         )
+    if built := sorted(row.name for row in chosen if row.source):
+        lines.append(f"--no-binary {','.join(built)}")
+    lines += [
+        " \\\n".join([_asked(row), *(f"    --hash=sha256:{sha256}" for sha256 in _hashes(row, accepted))])
+        for row in chosen
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _asked(chosen: Chosen) -> str:
+    archive = chosen.package.archive
+    if archive is None:
+        return f"{chosen.name}=={chosen.version}"
+    subdirectory = f"#subdirectory={archive.subdirectory}" if archive.subdirectory else ""
+    return f"{chosen.name} @ {archive.url}{subdirectory}" if archive.url else f"./{archive.path}{subdirectory}"
+
+
+def _hashes(chosen: Chosen, accepted: set[Tag]) -> list[str]:
+    """Return the sha256 of each file that may be installed."""
+    if chosen.source:
+        return [building.artifact(chosen.package, chosen.source.tree).sha256]
+    fitting = [wheel for wheel in chosen.package.wheels or () if python_pins.tags(wheel) & accepted]
+    direct = building.direct_wheel(chosen.package)
+    return sorted({python_pins.artifact(wheel).sha256 for wheel in fitting} | ({direct.sha256} if direct else set()))
 
 
 def _constraints(pins: Pins, targets: Sequence[Target]) -> str:
@@ -91,7 +117,7 @@ def _constraints(pins: Pins, targets: Sequence[Target]) -> str:
     versions: dict[str, dict[str, list[Target]]] = {}
     for target in targets:
         for package in pins.installed_on(target):
-            versions.setdefault(package.name, {}).setdefault(str(package.version), []).append(target)
+            versions.setdefault(package.name, {}).setdefault(pins.version(package), []).append(target)
     rows = []
     for name, found in sorted(versions.items()):
         for version, places in sorted(found.items()):

@@ -22,7 +22,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Libraries
-from dsenv.ecosystems.python import pins as python_pins
+from dsenv.ecosystems.python.building import needs as build
+from dsenv.ecosystems.python.building import wheels
 from dsenv.pins import Need
 from dsenv.tools import elf
 from dsenv.tools.wheel import Wheel
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from dsenv.builds import Built
     from dsenv.ecosystem import Offer
+    from dsenv.ecosystems.python.building.wheels import File
     from dsenv.ecosystems.python.pins import Pins
     from dsenv.ecosystems.python.standalone import Build
-    from dsenv.pins import Artifact, Selection, Target
+    from dsenv.pins import Selection, Target
     from dsenv.store import Store
     from dsenv.tools.elf import Library
 
@@ -83,9 +86,10 @@ def needs(names: Collection[str], offers: Iterable[Offer]) -> tuple[Need, ...]:
 
 
 def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
-    """Return the system packages that the locked packages are known to need."""
+    """Return the system packages that the locked packages are known to need, and those that building them takes."""
     found = {need for target, offer in offers.items() for need in needs(_names(pins, target), [offer])}
-    return tuple(sorted(found))
+    building = {need for target in offers for need in build.needs(pins, target)}
+    return tuple(sorted(found | building))
 
 
 def lost(pins: Pins, offers: Mapping[Target, Offer]) -> Iterator[str]:
@@ -100,7 +104,7 @@ def _names(pins: Pins, target: Target) -> set[str]:
     return {str(package.name) for package in pins.installed_on(target)}
 
 
-def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:
+def libraries(pins: Pins, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:
     """Return what the selected wheels take from the system, and what they bring that it may have, too.
 
     Their artifacts are in the store.
@@ -108,20 +112,19 @@ def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:
     chosen = pins.select(selection)
     if selection.target.os != "linux":
         return Libraries()
-    artifacts = [python_pins.artifact(file) for _, file in chosen]
+    files = wheels.files(chosen, built)
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda item: _read(item, store), artifacts)
-        wheels = {str(package.name): dict(rows) for (package, _), rows in zip(chosen, found, strict=True)}
+        found = pool.map(lambda item: _read(item, store), files)
+        brought = {file.name: dict(rows) for file, rows in zip(files, found, strict=True)}
     depends = {
-        str(package.name): {str(row["name"]) for row in package.dependencies or () if "name" in row}
-        for package, _ in chosen
+        row.name: {str(other["name"]) for other in row.package.dependencies or () if "name" in other} for row in chosen
     }
     interpreter = pins.interpreter(selection.target)
     if interpreter.build:
         name = f"Python {interpreter.version}"
-        wheels[name] = {f"{name}/{path}": row for path, row in _of_build(interpreter.build, store).items()}
+        brought[name] = {f"{name}/{path}": row for path, row in _of_build(interpreter.build, store).items()}
         depends = {package: {*names, name} for package, names in depends.items()}
-    return missing(wheels, depends)
+    return missing(brought, depends)
 
 
 def missing(wheels: Mapping[str, Mapping[str, Library]], depends: Mapping[str, Collection[str]]) -> Libraries:
@@ -197,7 +200,7 @@ def _found(
 
 def _of_build(build: Build, store: Store) -> dict[str, Library]:
     """Return the program and modules of a build of Python, and of its libraries those that they load."""
-    everything = _kept(build.artifact(), store, lambda: _in_build(build, store))
+    everything = _kept(build.artifact().sha256, store, lambda: _in_build(build, store))
     files = {path: _File(wheel="", library=library) for path, library in everything.items()}
     pending = [path for path in files if not _SHARED.fullmatch(path) or _MODULE.fullmatch(path)]
     reached = dict.fromkeys(pending)
@@ -233,14 +236,14 @@ def _bundled(wheels: Mapping[str, Mapping[str, Library]]) -> dict[str, tuple[str
     return {soname: tuple(sorted(names)) for soname, names in sorted(found.items())}
 
 
-def _read(artifact: Artifact, store: Store) -> dict[str, Library]:
+def _read(file: File, store: Store) -> dict[str, Library]:
     """Return the shared libraries of a wheel by their path in site-packages."""
-    return _kept(artifact, store, lambda: _in_wheel(store.path(artifact), artifact.filename))
+    return _kept(file.sha256, store, lambda: _in_wheel(file.path(store), file.filename))
 
 
-def _kept(artifact: Artifact, store: Store, read: Callable[[], Iterable[tuple[str, Library]]]) -> dict[str, Library]:
+def _kept(sha256: str, store: Store, read: Callable[[], Iterable[tuple[str, Library]]]) -> dict[str, Library]:
     """Return the shared libraries of an archive by their path; they are read once a store."""
-    kept = store.cache("libraries") / f"{artifact.sha256}-{_FORMAT}.json"
+    kept = store.cache("libraries") / f"{sha256}-{_FORMAT}.json"
     try:
         return {path: _library(row) for path, row in json.loads(kept.read_bytes()).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, or damaged

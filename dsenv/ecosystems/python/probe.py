@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Expectation
 from dsenv.ecosystems.python import compile as bytecode
-from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import platforms, uv
+from dsenv.ecosystems.python.building import editable
+from dsenv.ecosystems.python.building import wheels as building
 from dsenv.errors import DsenvError
 from dsenv.pins import Target
 from dsenv.tools import tar
@@ -90,7 +91,6 @@ def expectation(
     In an image those of a build of Python, too: elsewhere a step says them. The wheels' bytecode is that of the store's
     packs; where a pack is lost, only how it was left tells.
     """
-    del built
     venv = f"{place.prefix.removeprefix('/')}/venv" if place.kind == "image" else "venv"
     interpreter_row = pins.interpreter(selection.target)
     minor = ".".join(interpreter_row.version.split(".")[:2])
@@ -100,10 +100,11 @@ def expectation(
     tree = _build(interpreter_row, python, store) if place.kind == "image" else {}
     generated = {f"{venv}/{name}": "the virtual environment itself, written by uv" for name in _VENV_FILES}
     generated[f"{venv}/bin/python{minor}"] = "the virtual environment itself, written by uv"
-    for package, file in pins.select(selection):
-        artifact = python_pins.artifact(file)
-        wheel = Wheel(store.read_checked(artifact), artifact.filename)
-        owner = f"{package.name} {package.version}"
+    chosen = pins.select(selection)
+    generated.update(editable.files(chosen, place, f"{place.prefix}/{packages}"))
+    for file in building.files(chosen, built):
+        wheel = Wheel(file.checked(store), file.filename)
+        owner = f"{file.name} {file.version}"
         generated[f"{packages}/{wheel.info}/RECORD"] = f"{owner}: rewritten by uv with what it installed"
         generated.update(
             {f"{venv}/bin/{name}": f"{owner}: entry point, written by uv" for name in wheel.entry_points()}
@@ -114,7 +115,7 @@ def expectation(
             "platlib": packages,
             "scripts": f"{venv}/bin",
             "data": venv,
-            "headers": f"{venv}/include/site/python{minor}/{package.name}",
+            "headers": f"{venv}/include/site/python{minor}/{file.name}",
         }
         for path, sha256 in wheel.files().items():
             where = _installed(path, wheel.data, packages, schemes)
@@ -122,7 +123,7 @@ def expectation(
                 generated[where] = f"{owner}: script, its first line rewritten by uv"
             else:
                 tree[where] = Entry(kind="file", mode=-1, content=sha256, owner=owner)
-        for path, content in ((tag and bytecode.read(bytecode.pack(packs, artifact.sha256, tag))) or {}).items():
+        for path, content in ((tag and bytecode.read(bytecode.pack(packs, file.sha256, tag))) or {}).items():
             made = Entry(kind="file", mode=-1, content=content_sha256(bytes(content)), owner=f"{owner}, compiled")
             tree[f"{packages}/{path}"] = made
     return Expectation(tree=tree, generated=generated, owned=(venv, python))

@@ -12,36 +12,45 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-from packaging.markers import Marker
-from packaging.pylock import Package, Pylock
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from dsenv.ecosystem import Request, Resolution
-from dsenv.ecosystems.python import dates, freshness, indexes, interpreters, linking, pip_config, platforms, uv
+from dsenv.ecosystems.python import (
+    dates,
+    freshness,
+    indexes,
+    interpreters,
+    linking,
+    packages,
+    pip_config,
+    platforms,
+    uv,
+)
 from dsenv.ecosystems.python import pins as python_pins
+from dsenv.ecosystems.python.building import lock as building
+from dsenv.ecosystems.python.building.inspect import Inspector
 from dsenv.ecosystems.python.engines import ENGINES
 from dsenv.ecosystems.python.engines.interface import Pin, Question
 from dsenv.ecosystems.python.markers import Space
-from dsenv.ecosystems.python.spec import conflicts
+from dsenv.ecosystems.python.origins.gather import Gathered
+from dsenv.ecosystems.python.spec import buildable, conflicts, requirements
 from dsenv.errors import LockFormatError, ResolutionError, WrongUseError
 from dsenv.pins import Need, Selection, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from packaging.version import Version
+
     from dsenv.ecosystem import Offer, Upgrade
     from dsenv.ecosystems.python.engines.interface import Answer, Engine, Route
     from dsenv.ecosystems.python.interpreters import Choice
-    from dsenv.ecosystems.python.pins import Installer, Interpreter, Pins
+    from dsenv.ecosystems.python.pins import Installer, Pins
     from dsenv.ecosystems.python.spec import Spec
     from dsenv.store import Store
 
-_LOCK_VERSION: Final = Version("1.0")
 _UNKNOWN: Final = "https://unknown.invalid/simple"  # of an adopted pin; engines prefer versions, wherever from
-_NO_WHEEL: Final = "Bound it to a version that has one, or leave the target out."
 
 
 def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[Pins]) -> tuple[Need, ...]:
@@ -49,8 +58,7 @@ def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[Pins]) 
 
     Of those only what is asked for by name wherever it is installed: what others bring the resolution reveals.
     """
-    requirements = [*spec.packages, *(text for group in spec.groups.values() for text in group)]
-    asked = [requirement for requirement in map(Requirement, requirements) if not requirement.marker]
+    asked = [requirement for requirement in map(Requirement, requirements(spec)) if not requirement.marker]
     sure = {str(canonicalize_name(requirement.name)) for requirement in asked}
     sure -= {str(canonicalize_name(name)) for name in spec.exclude}
     return (*interpreters.needs(spec, offers, previous), *linking.needs(sure, offers.values()))
@@ -80,28 +88,37 @@ def resolve(request: Request) -> Resolution:
         routes=_routes(spec, request),
         before=before,
         after=request.platform.after_as_of,
+        build=sorted(buildable(spec)),
     )
     selections = tuple(_selections(question))
-    request.progress.update("resolving the Python packages")
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool, request.store.scratch("origins") as directory:
         builds = pool.submit(interpreters.hashed, choices, request.store, request.progress)
         installers = pool.submit(_installers, choices, space, request)
         if engine.one_place:
             question = replace(question, python=interpreters.program(builds.result(), request.store, request.progress))
         if not request.previous:
             pool.submit(freshness.prepare)
+        inspector = Inspector(request, question, lambda asked: _ask(engine, asked, request.store))
+        gathered = Gathered(request, inspector, directory)
+        question = _redirected(question, gathered)
+        request.progress.update("resolving the Python packages")
         answer = _ask(engine, question, request.store)
         indexes.check_answer(answer.packages, question.routes)
         stale = pool.submit(freshness.stale, answer.packages, request.store.network, before, request.previous)
         settled = interpreters.settled(choices, builds.result(), request.provided())
+        lock, pairs = packages.lock(answer.packages, space, settled, question.groups, gathered.of)
+        rows = building.sources(pairs, gathered, inspector, request)
         pins = python_pins.Pins(
             interpreters=settled,
             conflicts=tuple(map(tuple, question.conflicts)),
             installers=installers.result(),
             cool_down=cool_down,
             engine=answer.engine,
-            lock=_pylock(answer, question, settled),
+            lock=lock,
+            sources=tuple(row for row, _ in rows),
+            build=building.requirements(rows, space, settled),
         )
+    pins = building.carried(pins, request.previous)
     for warning in (*answer.warnings, *stale.result()):
         request.progress.warn(warning)
     for lost in linking.lost(pins, request.offers):
@@ -109,6 +126,22 @@ def resolve(request: Request) -> Resolution:
     for groups in selections:
         _check_every_target(pins, request.platform.targets, groups)
     return Resolution(pins=pins)
+
+
+def _redirected(question: Question, gathered: Gathered) -> Question:
+    """Return the question with what stands for each source that a requirement names; the store has its files then."""
+    groups = {name: gathered.redirect(texts) for name, texts in question.groups.items()}
+    redirected = replace(
+        question,
+        requirements=gathered.redirect(question.requirements),
+        groups=groups,
+        overrides=gathered.redirect(question.overrides),
+    )
+    routes = [
+        replace(route, names=tuple(name for name in route.names if name not in gathered.names))
+        for route in question.routes
+    ]
+    return replace(redirected, routes=routes)
 
 
 def _routes(spec: Spec, request: Request) -> tuple[Route, ...]:
@@ -126,57 +159,19 @@ def _ask(engine: Engine, question: Question, store: Store) -> Answer:
         return engine.resolve(question, directory, store)
 
 
-def _pylock(answer: Answer, question: Question, rows: Sequence[Interpreter]) -> Pylock:
-    space = question.space
-    clauses = [f"{platforms.clause(target)} and implementation_name == 'cpython'" for target in space.targets]
-    lock = Pylock(
-        lock_version=_LOCK_VERSION,
-        created_by=python_pins.CREATED_BY,
-        packages=tuple(_packages(answer, space, rows)),
-        environments=[Marker(clause) for clause in clauses],
-        requires_python=SpecifierSet(space.requires_python),
-        dependency_groups=[canonicalize_name(name) for name in sorted(question.groups)] or None,
-    )
-    lock.validate()
-    return lock
-
-
 def _preferred(previous: Sequence[Pins], upgrade: Upgrade) -> tuple[Pin, ...]:
     """Return the pins that are to stay; where the sides of a merge differ, the newer."""
     found: dict[str, dict[Version, Pin]] = {}
     for pins in previous:
         own: dict[str, dict[Version, Pin]] = {}
         for package in pins.lock.packages:
-            if package.version and not upgrade.releases(package.name):
+            if package.version and not package.archive and not upgrade.releases(package.name):
                 pin = Pin(name=package.name, version=str(package.version), index=package.index or _UNKNOWN)
                 own.setdefault(package.name, {})[package.version] = pin
         for name, versions in own.items():
             if name not in found or max(versions) > max(found[name]):
                 found[name] = versions
     return tuple(pin for name in sorted(found) for _, pin in sorted(found[name].items()))
-
-
-def _packages(answer: Answer, space: Space, rows: Sequence[Interpreter]) -> Iterable[Package]:
-    """Yield an answer's packages in PEP 751's words, sorted, with the wheels of the declared targets only."""
-    accepted = {tag for row in rows for tag in platforms.tags(Target.parse(row.target), row.version, row.libc)}
-    for found in sorted(answer.packages, key=lambda found: (found.name, found.version, found.index)):
-        fitting = [wheel for wheel in found.wheels if python_pins.tags(wheel) & accepted]
-        if not fitting:
-            raise ResolutionError(
-                f"{found.name} {found.version} has no wheel for any of the targets",
-                cause="\n".join(wheel.filename for wheel in found.wheels) or "the index lists no wheel of it",
-                hint=_NO_WHEEL,
-            )
-        groups = {name: places for name, places in found.where.items() if name}
-        marker = space.marker(found.where.get("", frozenset()), groups)
-        yield Package(
-            name=canonicalize_name(found.name),
-            version=Version(found.version),
-            marker=Marker(marker) if marker else None,
-            dependencies=list(found.dependencies) or None,
-            index=found.index,
-            wheels=fitting,
-        )
 
 
 def _installers(choices: Sequence[Choice], space: Space, request: Request) -> tuple[Installer, ...]:
@@ -232,5 +227,5 @@ def _check_every_target(pins: Pins, targets: Sequence[Target], groups: tuple[str
             raise ResolutionError(
                 f"a Python package has no wheel for {target}",
                 cause=error.cause or error.sentence,
-                hint=_NO_WHEEL,
+                hint=packages.NO_WHEEL,
             ) from error

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, quote
 
 from packaging.dependency_groups import DependencyGroupResolver
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
+from dsenv.ecosystems.python.origins import local, reference
+from dsenv.ecosystems.python.origins.reference import Table
+from dsenv.ecosystems.python.spec import Expanded, references
 from dsenv.errors import WrongUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from packaging.utils import NormalizedName
 
     from dsenv.ecosystems.python.spec import Spec
 
@@ -26,24 +32,33 @@ _CONTINUED: Final = re.compile(r"\\\r?\n")
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*$")
 _HASHES: Final = re.compile(r"\s--hash[= ]\S+")
 _INCLUDE: Final = re.compile(r"(-r|--requirement|-c|--constraint)[= ]?\s*(\S.*)")
+_EDITABLE: Final = re.compile(r"(?:-e|--editable)(?:[= ]|(?=\.))")
+_VCS: Final = re.compile(r"git\+[^#\s]+(?:#(?P<fragment>\S+))?")
+_LOCAL: Final = re.compile(
+    r"(?P<path>\.{0,2}/?[^\s\[@]*?(?:/[^\s\[@]*|\.whl|\.tar\.gz|\.zip)|\.)(?P<extras>\[[^\]]*\])?"
+)
 _INDEX: Final = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
 
 
 def expand(spec: Spec, directory: Path) -> Spec:
-    """Return ``spec`` with what the file that it takes its requirements from says.
+    """Return ``spec`` with what other files of the project say: requirements, and its own sources.
 
     Raises:
-        WrongUseError: The file is missing, or says what cannot be taken over.
+        WrongUseError: A file is missing, or says what cannot be taken over.
 
     """
-    if spec.source is None:
-        return spec
-    path = _inside(directory, directory / spec.source)
+    whole = spec if spec.source is None else _taken_over(spec, spec.source, directory)
+    facts = {"directory": directory, "local": local.states(references(whole), directory)}
+    return Expanded.model_construct(**{**whole.__dict__, **facts})
+
+
+def _taken_over(spec: Spec, source: str, directory: Path) -> Spec:
+    path = _inside(directory, directory / source)
     if path.name == "uv.lock":
-        found = _pyproject(path.with_name("pyproject.toml"), spec)
+        found = _pyproject(path.with_name("pyproject.toml"), spec, directory)
         found["constraints"] = [*found["constraints"], *_pins(path)]
     elif path.suffix == ".toml":
-        found = _pyproject(path, spec)
+        found = _pyproject(path, spec, directory)
     else:
         found = {"packages": [], "constraints": [], "groups": {}}
         for kind, requirement in _requirements(path, directory, ()):
@@ -83,7 +98,7 @@ def _toml(path: Path) -> dict[str, Any]:
         raise WrongUseError(f"{path} is not valid TOML", cause=str(error)) from error
 
 
-def _pyproject(path: Path, spec: Spec) -> dict[str, Any]:
+def _pyproject(path: Path, spec: Spec, directory: Path) -> dict[str, Any]:
     """Return a project's dependencies; its extras and its dependency groups are groups."""
     document = _toml(path)
     project = document.get("project", {})
@@ -91,26 +106,54 @@ def _pyproject(path: Path, spec: Spec) -> dict[str, Any]:
         raise WrongUseError(f"{path}: the dependencies are dynamic", hint="List them in [project] dependencies.")
     _check_python(path, project.get("requires-python", ""), spec.version)
     sources = document.get("tool", {}).get("uv", {}).get("sources", {})
-    if sources:
-        raise WrongUseError(
-            f"{path}: [tool.uv.sources] is not taken over, it routes {', '.join(sorted(sources))}",
-            hint="Say where they come from in dsenv.toml.",
-        )
+    known = {canonicalize_name(name): _uv_source(name, row, path, directory) for name, row in sources.items()}
+
+    def taken(items: Iterable[Any]) -> list[str]:
+        return [_sourced(Requirement(str(item)), known) for item in items]
+
     try:
         raw = document.get("dependency-groups", {})
         resolver = DependencyGroupResolver(raw)
-        groups = {name: [str(item) for item in resolver.resolve(name)] for name in raw}
         extras: Mapping[str, Any] = project.get("optional-dependencies", {})
         return {
-            "packages": [str(Requirement(item)) for item in project.get("dependencies", ())],
+            "packages": taken(project.get("dependencies", ())),
             "constraints": [],
             "groups": {
-                **{name: [str(Requirement(item)) for item in items] for name, items in extras.items()},
-                **groups,
+                **{name: taken(items) for name, items in extras.items()},
+                **{name: taken(resolver.resolve(name)) for name in raw},
             },
         }
     except (InvalidRequirement, ExceptionGroup, ValueError, TypeError, LookupError, AttributeError) as error:
         raise WrongUseError(f"{path} has requirements that cannot be read", cause=str(error)) from error
+
+
+def _uv_source(name: str, row: Any, path: Path, directory: Path) -> Table:
+    """Return an entry of ``[tool.uv.sources]`` as dsenv.toml has it: paths are relative to another directory there."""
+    try:
+        if "path" in row:
+            there = _inside(directory, path.parent / row["path"])
+            row = {**row, "path": there.resolve().relative_to(directory.resolve()).as_posix()}
+        return Table.model_validate({"name": name, **row})
+    except (TypeError, ValueError) as error:
+        raise WrongUseError(
+            f"{path}: what [tool.uv.sources] says of {name} is not taken over",
+            hint="Say where it comes from in dsenv.toml: in packages, or in an entry of indexes.",
+        ) from error
+
+
+def _sourced(requirement: Requirement, known: Mapping[NormalizedName, Table]) -> str:
+    """Return a requirement with the source that is said elsewhere."""
+    table = known.get(canonicalize_name(requirement.name))
+    if table is None or requirement.url:
+        return _checked(str(requirement))
+    markers = [f"({marker})" for marker in (table.marker, requirement.marker) if marker]
+    extras = tuple(sorted({*table.extras, *requirement.extras}))
+    return _checked(table.model_copy(update={"marker": " and ".join(markers) or None, "extras": extras}).text())
+
+
+def _checked(text: str) -> str:
+    reference.read(text)
+    return str(Requirement(text))
 
 
 def _check_python(path: Path, requires: str, version: str) -> None:
@@ -153,15 +196,30 @@ def _requirements(path: Path, directory: Path, within: tuple[Path, ...]) -> Iter
                 hint="Say where packages come from in dsenv.toml, or set the default index in uv's configuration.",
             )
         else:
-            yield "packages", _one(text, path, number)
+            try:
+                yield "packages", _checked(_one(text, directory))
+            except ValueError as error:
+                reason = str(error).splitlines()[0]
+                raise WrongUseError(f"{path}:{number}: {text!r} is not a requirement", cause=reason) from error
 
 
-def _one(text: str, path: Path, number: int) -> str:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        reason = str(error).splitlines()[0]
-        raise WrongUseError(f"{path}:{number}: {text!r} is not a requirement", cause=reason) from error
-    if requirement.url:
-        raise WrongUseError(f"{path}:{number}: requirements by address are not supported yet")
-    return str(requirement)
+def _one(text: str, directory: Path) -> str:
+    """Return a line of a requirements file as PEP 508 writes it: pip takes paths and addresses without a name, too."""
+    editable = _EDITABLE.match(text)
+    line = text[editable.end() :].strip() if editable else text
+    bare, _, marker = line.partition(" ; ")
+    if match := _VCS.fullmatch(bare):
+        named = dict(parse_qsl(match["fragment"] or "")).get("egg", "")
+        if not named:
+            msg = "write `NAME @ git+https://…`: only then is it known which package that is"
+            raise ValueError(msg)
+        found = f"{named} @ {bare}"
+    elif re.match(r"https?://", bare):
+        found = f"{local.name(Path(bare.partition('#')[0].rpartition('/')[2]))} @ {bare}"
+    elif match := _LOCAL.fullmatch(bare):
+        place = reference.inside(match["path"])
+        named = local.name(directory / place) + (match["extras"] or "")
+        found = f"{named} @ ./{quote(place)}{'#editable=true' if editable else ''}"
+    else:
+        return line
+    return f"{found} ; {marker}" if marker else found

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
-from dsenv.ecosystems.python import dates
+from dsenv.ecosystems.python import addresses, dates
+from dsenv.ecosystems.python.origins import reference
+from dsenv.ecosystems.python.origins.reference import Table
 from dsenv.model import Array, Model, Text, printable
 from dsenv.pins import TARGETS, Target, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dsenv.ecosystem import Platform, Table
+    from dsenv.ecosystem import Platform
+    from dsenv.ecosystem import Table as TomlTable
+    from dsenv.ecosystems.python.origins.reference import Reference
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # PEP 508
-_FUTURE: Final = {
-    "build": "building from source is not supported yet: only wheels are locked",
-}
-
 _NOT_PIPS: Final = {
     "conflicts": "pip-tools solves all groups together: use `uv`",
     "overrides": "pip-tools cannot replace what a package asks for: use `uv`",
@@ -32,16 +33,21 @@ _NOT_PIPS: Final = {
 }
 
 
-def _check_requirement(text: str) -> str:
-    printable(text)
+def _check_requirement(written: str | Table) -> str:
+    """Return a requirement as text, whether or not it names its own source."""
     try:
-        requirement = Requirement(text)
+        text = written.text() if isinstance(written, Table) else printable(written)
+        reference.read(text)
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0]
         msg = f"expected a requirement such as `pandas>=2.2`: {reason[:1].lower()}{reason[1:]}"
         raise ValueError(msg) from error
-    if requirement.url:
-        msg = "requirements by address are not supported yet: name a package of the index"
+    return text
+
+
+def _check_bound(text: str) -> str:
+    if Requirement(_check_requirement(text)).url:
+        msg = "expected a bound such as `numpy<3`; where a package comes from is said where it is asked for"
         raise ValueError(msg)
     return text
 
@@ -61,31 +67,6 @@ def _check_groups(groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ..
             msg = f"`{other}` and `{name}` are one name to Python's tools: expected one group"
             raise ValueError(msg)
     return groups
-
-
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SECRET: Final = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL", re.IGNORECASE)
-
-
-def _check_url(text: str) -> str:
-    """Refuse what is no index's address, and a secret where it would be written down."""
-    printable(text)
-    rest = _VARIABLE.sub("x", text)
-    if not re.match(r"https?://[^/]", rest) and not _VARIABLE.match(text):
-        msg = "expected an address such as `https://acme.example/simple`"
-        raise ValueError(msg)
-    if re.search(r"[${}?#\s]", rest):
-        msg = "expected an address without `?`, `#` and spaces, and variables as `${NAME}`"
-        raise ValueError(msg)
-    userinfo, _, place = text.rpartition("@")
-    if re.search(r"://[^/]*:(?!\$\{)[^/]+$", userinfo):
-        msg = "expected no password in this file: write `${NAME}` in its place, or leave it to keyring or ~/.netrc"
-        raise ValueError(msg)
-    for match in _VARIABLE.finditer(place):
-        if _SECRET.search(match[1]):
-            msg = f"`{match[0]}` would stand in the lock with its value: only a user and a password are left out of it"
-            raise ValueError(msg)
-    return text
 
 
 def _check_pattern(text: str) -> str:
@@ -108,7 +89,11 @@ def _check_age(text: str) -> str:
     return text
 
 
-PythonRequirement = Annotated[str, AfterValidator(_check_requirement)]
+if TYPE_CHECKING:
+    PythonRequirement = str  # once it is checked
+else:
+    PythonRequirement = Annotated[reference.Written, AfterValidator(_check_requirement)]
+PythonBound = Annotated[str, AfterValidator(_check_bound)]
 PythonName = Annotated[str, AfterValidator(_check_name)]
 Groups = Annotated[dict[PythonName, Array[PythonRequirement]], AfterValidator(_check_groups)]
 
@@ -117,7 +102,7 @@ class Index(Model):
     """A package index beside the default one, and what comes from it and from no other."""
 
     name: PythonName = Field(description="What it is called: `acme` reads the user from `UV_INDEX_ACME_USERNAME`.")
-    url: Annotated[str, AfterValidator(_check_url)] = Field(
+    url: Annotated[str, AfterValidator(addresses.check)] = Field(
         description="Its address; `${NAME}` stands for a variable of the environment."
     )
     packages: Array[Annotated[str, AfterValidator(_check_pattern)]] = Field(
@@ -155,6 +140,12 @@ def canonical_pattern(pattern: str) -> str:
     return re.sub(r"[-_.]+", "-", pattern).lower()
 
 
+_Build = Annotated[
+    Annotated[Literal["never"], Tag("word")] | Annotated[Array[PythonName], Tag("names")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "names"),
+]
+
+
 class Spec(Model):
     """``[python]``: the interpreter's version and packages of the Python index."""
 
@@ -162,23 +153,22 @@ class Spec(Model):
         description="`3.11`, or `3.11.2` to insist on the patch: the distribution's own Python, else a build of it."
     )
     packages: Array[PythonRequirement] = Field(
-        default=(), description="Requirements as PEP 508 writes them: `pandas>=2.2`."
+        default=(), description="Requirements as PEP 508 writes them, `pandas>=2.2`, or as tables with their source."
     )
     groups: Groups = Field(
         default={}, description="Requirements that are installed only when their group is asked for."
     )
     resolver: Literal["uv", "pip-tools"] = Field(default="uv", description="The engine that finds the pins.")
-    constraints: Array[PythonRequirement] = Field(
-        default=(), description="Bounds for packages that something else asks for."
-    )
+    constraints: Array[PythonBound] = Field(default=(), description="Bounds for packages that something else asks for.")
     overrides: Array[PythonRequirement] = Field(
         default=(), description="Requirements that replace what packages ask for themselves."
     )
     exclude: Array[PythonName] = Field(default=(), description="Packages to leave out, whoever asks for them.")
     prereleases: Array[PythonName] = Field(default=(), description="Packages of which a pre-release may be taken.")
     source: Text | None = Field(default=None, alias="from", description="A file whose requirements are taken over.")
-    build: Literal["never"] | Array[PythonName] = Field(
-        default="never", description="Packages that may be built from source."
+    build: _Build = Field(
+        default="never",
+        description="Packages of an index that may be built from source; one that names its own source always may.",
     )
     conflicts: Array[Array[PythonName]] = Field(default=(), description="Sets of groups that are solved apart.")
     indexes: Annotated[Array[Index], AfterValidator(_check_indexes)] = Field(
@@ -189,12 +179,16 @@ class Spec(Model):
     )
 
 
+class Expanded(Spec):
+    """The same with what other files of the project say."""
+
+    directory: Path
+    local: dict[str, str]  # what lies in the project's directory, a sha256 by its path
+
+
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
     """Return what is asked for and cannot be done yet."""
     faults: list[tuple[tuple[str | int, ...], str]] = []
-    for field, sentence in _FUTURE.items():
-        if getattr(spec, field) != Spec.model_fields[field].default:
-            faults.append(((Spec.model_fields[field].alias or field,), sentence))
     if spec.resolver == "pip-tools":
         faults.extend(_beyond_pip(spec, platform))
     return faults
@@ -211,9 +205,9 @@ def _beyond_pip(spec: Spec, platform: Platform) -> Iterable[tuple[tuple[str | in
             yield (field,), sentence
 
 
-def inputs(spec: Spec, platform: Platform) -> Table:
+def inputs(spec: Spec, platform: Platform) -> TomlTable:
     """Return what decides the resolution, in canonical form."""
-    table: Table = {
+    table: TomlTable = {
         "version": spec.version,
         "resolver": spec.resolver,
         "targets": sorted(str(target) for target in platform.targets),
@@ -224,12 +218,29 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "overrides": _sorted(spec.overrides),
         "exclude": sorted(canonicalize_name(name) for name in spec.exclude),
         "prereleases": sorted(canonicalize_name(name) for name in spec.prereleases),
+        "build": sorted(buildable(spec)),
         "indexes": {index.name: _index_inputs(index) for index in sorted(spec.indexes, key=lambda index: index.name)},
         "as-of": str(platform.as_of or ""),
         "after-as-of": _sorted(platform.after_as_of),
         "min-age": spec.min_age,
+        "local": spec.local if isinstance(spec, Expanded) else {},
     }
     return {key: value for key, value in table.items() if value}
+
+
+def requirements(spec: Spec) -> list[str]:
+    """Return all that is asked for, whatever group it belongs to."""
+    return [*spec.packages, *(text for group in spec.groups.values() for text in group)]
+
+
+def references(spec: Spec) -> list[Reference]:
+    """Return the sources that requirements name, those that replace others among them."""
+    return reference.all_of([*requirements(spec), *spec.overrides])
+
+
+def buildable(spec: Spec) -> set[str]:
+    """Return the packages of an index that may be built from source."""
+    return {str(canonicalize_name(name)) for name in (() if spec.build == "never" else spec.build)}
 
 
 def conflicts(spec: Spec) -> list[list[str]]:
@@ -237,8 +248,8 @@ def conflicts(spec: Spec) -> list[list[str]]:
     return sorted(sorted({str(canonicalize_name(name)) for name in names}) for names in spec.conflicts)
 
 
-def _index_inputs(index: Index) -> Table:
-    table: Table = {
+def _index_inputs(index: Index) -> TomlTable:
+    table: TomlTable = {
         "url": without_credentials(index.url),
         "packages": sorted({canonical_pattern(pattern) for pattern in index.packages}),
         "targets": sorted({str(Target.parse(text)) for text in index.targets}),
@@ -248,4 +259,4 @@ def _index_inputs(index: Index) -> Table:
 
 
 def _sorted(requirements: Sequence[str]) -> list[str]:
-    return sorted({str(Requirement(text)) for text in requirements})
+    return sorted({reference.public(text) for text in requirements})

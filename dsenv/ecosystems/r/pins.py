@@ -19,6 +19,7 @@ from dsenv.model import Array, Model, Sha256Text, Text, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from dsenv.builds import Build, Built
     from dsenv.ecosystem import Adopted, Offer
@@ -156,6 +157,12 @@ def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
 def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pins:
     """Return the pins as they are: nothing is built."""
     del selection, built
+    return pins
+
+
+def delivered(pins: Pins, directory: Path) -> Pins:
+    """Return the pins as they are: an image takes what a project takes."""
+    del directory
     return pins
 
 

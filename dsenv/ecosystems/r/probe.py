@@ -26,7 +26,7 @@ def expectation(
     return Expectation(owned=_LIBRARIES if place.kind == "image" else ())
 
 
-def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:
+def libraries(pins: Pins, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:
     """Return nothing: the packages are system packages, and apt has seen to what those need."""
-    del pins, selection, store
+    del pins, selection, store, built
     return Libraries()

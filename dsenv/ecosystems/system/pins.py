@@ -24,6 +24,7 @@ from dsenv.pins import Artifact, Provided, Selection, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from dsenv.builds import Build, Built
     from dsenv.ecosystem import Adopted, Offer
@@ -308,6 +309,12 @@ def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
 def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pins:
     """Return the pins as they are: nothing is built."""
     del selection, built
+    return pins
+
+
+def delivered(pins: Pins, directory: Path) -> Pins:
+    """Return the pins as they are: an image takes what a project takes."""
+    del directory
     return pins
 
 

@@ -14,6 +14,9 @@ from dsenv.ecosystem import Libraries, Supplier
 from dsenv.tools import deb
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dsenv.builds import Built
     from dsenv.ecosystems.system.pins import Package, Pins, Root
     from dsenv.pins import Selection, Target
     from dsenv.store import Store
@@ -89,7 +92,7 @@ def _holding(pins: Pins, root: Root, soname: str, store: Store) -> Package | Non
     return None
 
 
-def libraries(pins: Pins, selection: Selection, store: Store) -> Libraries:
+def libraries(pins: Pins, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:
     """Return nothing: apt has seen to what system packages need."""
-    del pins, selection, store
+    del pins, selection, store, built
     return Libraries()

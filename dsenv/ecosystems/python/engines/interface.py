@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from packaging.pylock import PackageWheel
+    from packaging.pylock import PackageSdist, PackageWheel
 
     from dsenv.ecosystems.python.markers import Space, Where
     from dsenv.pins import Target
@@ -51,7 +51,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is to be resolved, for every place of a space at once."""
+    """What is to be resolved, for every place of a space at once.
+
+    A requirement that names its own source leads to a wheel on this machine that stands for it.
+    """
 
     space: Space
     requirements: Sequence[str]  # PEP 508
@@ -63,6 +66,7 @@ class Question:
     prereleases: Sequence[str] = ()  # names of packages of which a pre-release may be taken
     preferred: Sequence[Pin] = ()
     routes: Sequence[Route] = ()
+    build: Sequence[str] = ()  # names of packages that may be built from source, if some target has no wheel of them
     before: datetime | None = None  # what was uploaded at that instant or later does not exist
     after: Sequence[str] = ()  # "pillow==12.3.0": versions that are taken whenever they were uploaded
     python: str = ""  # the locked interpreter's program, where it is a build and the engine answers for one place
@@ -84,8 +88,10 @@ class Found:
 
     name: str  # normalized
     version: str
-    index: str  # without credentials
+    index: str  # without credentials; "" for one that names its own source
     wheels: tuple[PackageWheel, ...]  # as the index lists them, for whatever machine
+    sdist: PackageSdist | None = None  # where it may be built
+    stub: str = ""  # the path of the wheel that stood for it, if it names its own source (``origins.stub``)
     dependencies: tuple[Mapping[str, str], ...]  # name, and version where the answer has several
     where: Mapping[str, Where]  # by group, "" for what is always installed
 
@@ -136,3 +142,9 @@ def no_sha256(url: str) -> ResolutionError:
         f"the Python index gives no sha256 for {without_credentials(url)}",
         hint="Take the package from an index that lists sha256 hashes.",
     )
+
+
+def to_build(names: Sequence[str]) -> str:
+    """Return the hint for packages that have sdists and no wheel: what to add, if it is to be built."""
+    listed = ", ".join(f'"{name}"' for name in names)
+    return f"If they may be built from source, add `build = [{listed}]` to [python]." if names else ""

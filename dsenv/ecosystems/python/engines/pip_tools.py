@@ -13,10 +13,11 @@ import importlib.metadata
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
-from packaging.pylock import PackageWheel
-from packaging.utils import canonicalize_name
+from packaging.pylock import PackageSdist, PackageWheel
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from dsenv.ecosystems.python import dates, simple, uv
 from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256, no_upload_time
@@ -41,7 +42,9 @@ _COMPILE: Final = (
 )
 _DEFAULT_INDEX: Final = "from pip._internal.cli.cmdoptions import index_url; print(index_url().default)"
 _NO_TIME: Final = re.compile(r"Index (?P<index>\S+?)/(?P<name>[^/\s]+)/? does not provide upload-time metadata")
-_LINE: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?:\s*;[^#]*)?\s*(?:# via (?P<via>.*))?")
+_LINE: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+)(?:==(?P<version>\S+)| @ file://(?P<stub>\S+))(?:\s*;[^#]*)?\s*(?:# via (?P<via>.*))?"
+)
 _IMPOSSIBLE: Final = re.compile(r"requirement=\w+\('([^']*)'\), parent=(?:None|\w+\('([^']*)'\))")
 _SHOWN: Final = 10  # wishes that an error names
 
@@ -52,11 +55,12 @@ class Compiled:
 
     name: str  # normalized
     version: str
+    stub: str = ""  # the path of the wheel that stands for it
     via: tuple[str, ...]  # names, and "-r GROUP.in" for what was asked for
 
 
 def resolve(question: Question, directory: Path, store: Store) -> Answer:
-    """Answer a question (``interface.Engine``), building nothing."""
+    """Answer a question (``interface.Engine``), running no code of packages but of those that may be built."""
     ((target, patch),) = question.space.everywhere
     version = question.space.version(patch)
     python = _helper(version, question.python, store)
@@ -67,7 +71,8 @@ def resolve(question: Question, directory: Path, store: Store) -> Answer:
     pinned = "".join(f"{pin.name}=={pin.version}\n" for pin in question.preferred)
     (directory / "pinned.txt").write_text(pinned, "utf-8")
     until = f" --uploaded-prior-to {dates.rfc3339(question.before)}" if question.before else ""
-    argv = [python, *_COMPILE, "--pip-args", f"--only-binary :all:{until}"]
+    sources = f" --no-binary {','.join(sorted(question.build))}" if question.build else ""
+    argv = [python, *_COMPILE, "--pip-args", f"--only-binary :all:{sources}{until}"]
     argv += ["--cache-dir", str(store.cache("pip-tools")), "--constraint", "constraints.txt"]
     completed = process.run(
         [*argv, "--output-file", "pinned.txt", *map(_file, files)], env=_environment(), cwd=directory, codes=None
@@ -92,7 +97,9 @@ def read(text: str) -> list[Compiled]:
             if match is None:
                 raise ToolError("pip-compile wrote a line that is no pin", cause=line)
             via = tuple(item.strip() for item in (match["via"] or "").split(","))
-            found.append(Compiled(name=canonicalize_name(match["name"]), version=match["version"], via=via))
+            stub = unquote(match["stub"] or "")
+            version = match["version"] or str(parse_wheel_filename(stub.rpartition("/")[2])[1])
+            found.append(Compiled(name=canonicalize_name(match["name"]), version=version, stub=stub, via=via))
     return found
 
 
@@ -161,16 +168,19 @@ def read_config(text: str, default: str) -> list[str]:
 
 def _packages(lines: Sequence[Compiled], question: Question, indexes: Sequence[str], network: Network) -> list[Found]:
     groups = {group: reached(lines, _file(group)) for group in ("", *question.groups)}
-    listed = _listed(lines, indexes, network)
+    listed = _listed([line for line in lines if not line.stub], indexes, network)
     found = []
     for line in lines:
-        index, files = listed[line.name]
+        index, files = listed.get(line.name, ("", ()))
+        sdists = [file for file in files if file.name.endswith((".tar.gz", ".zip")) and line.name in question.build]
         found.append(
             Found(
                 name=line.name,
                 version=line.version,
                 index=without_credentials(index),
-                wheels=tuple(_wheel(file) for file in files if file.name.endswith(".whl")),
+                wheels=tuple(PackageWheel(**_facts(file)) for file in files if file.name.endswith(".whl")),
+                sdist=PackageSdist(**_facts(sdists[0])) if sdists else None,
+                stub=line.stub,
                 dependencies=tuple({"name": other.name} for other in lines if line.name in other.via),
                 where={group: question.space.everywhere for group, names in groups.items() if line.name in names},
             )
@@ -200,15 +210,15 @@ def _listed(
     return found
 
 
-def _wheel(file: simple.File) -> PackageWheel:
+def _facts(file: simple.File) -> dict[str, Any]:
     if not file.sha256:
         raise no_sha256(file.url)
-    return PackageWheel(
-        url=without_credentials(file.url),
-        size=file.size,
-        upload_time=file.uploaded.replace(microsecond=0) if file.uploaded else None,
-        hashes={"sha256": file.sha256},
-    )
+    return {
+        "url": without_credentials(file.url),
+        "size": file.size,
+        "upload_time": file.uploaded.replace(microsecond=0) if file.uploaded else None,
+        "hashes": {"sha256": file.sha256},
+    }
 
 
 def _trouble(completed: process.Completed, python: str, network: Network) -> ResolutionError:

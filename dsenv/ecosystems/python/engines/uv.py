@@ -12,12 +12,12 @@ import tomllib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from packaging.pylock import PackageWheel
+from packaging.pylock import PackageSdist, PackageWheel
 from packaging.utils import canonicalize_name
 
 from dsenv.ecosystems.python import platforms, uv
 from dsenv.ecosystems.python.engines import uv_limits
-from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256, no_upload_time
+from dsenv.ecosystems.python.engines.interface import Answer, Found, no_sha256, no_upload_time, to_build
 from dsenv.errors import DownloadError, ResolutionError
 from dsenv.formats import toml_write
 from dsenv.formats.toml_write import Inline
@@ -25,7 +25,7 @@ from dsenv.pins import CREDENTIALS, without_credentials
 from dsenv.tools import process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from dsenv.ecosystems.python.engines.interface import Pin, Question
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 one_place = False
 PROJECT: Final = "dsenv-resolve"  # the name of the generated project
 _NETWORK: Final = ("Failed to fetch", "error sending request", "Request failed", "client error", "dns error")
+_NO_WHEEL: Final = re.compile(r"Wheels are required for `([A-Za-z0-9._-]+)`")
+_NOT_BUILT: Final = re.compile(r"Failed to (?:build|download and build|generate package metadata for) `?([^`\n]+)`?")
 _REQUIRES: Final = ">=3.8"  # only has to admit the interpreter that uv runs with; the environments bound the answer
 
 
 def resolve(question: Question, directory: Path, store: Store) -> Answer:
-    """Answer a question (``interface.Engine``), building nothing."""
+    """Answer a question (``interface.Engine``), running no code of packages but of those that may be built."""
     (directory / "pyproject.toml").write_text(project(question), "utf-8")
     (directory / "settings.toml").touch(0o600)  # an index's address may hold a password
     (directory / "settings.toml").write_text(uv.settings(_options(question)), "utf-8")
@@ -55,7 +57,7 @@ def resolve(question: Question, directory: Path, store: Store) -> Answer:
     exports = {group: _export(group, env, directory) for group in ("", *sorted(question.groups))}
     lock = tomllib.loads((directory / "uv.lock").read_text("utf-8"))
     return Answer(
-        packages=read(lock, exports, question.space),
+        packages=read(lock, exports, question.space, question.build),
         engine=f"uv {uv.version()}",
         warnings=(*uv_limits.left_out(undated), *read_warnings(completed.stderr)),
     )
@@ -104,26 +106,35 @@ def preferences(pins: Sequence[Pin]) -> str:
     return toml_write.dumps({"version": 1, "revision": 3, "requires-python": _REQUIRES, "package": packages})
 
 
-def read(lock: Mapping[str, Any], exports: Mapping[str, Sequence[Mapping[str, Any]]], space: Space) -> list[Found]:
+def read(
+    lock: Mapping[str, Any],
+    exports: Mapping[str, Sequence[Mapping[str, Any]]],
+    space: Space,
+    build: Collection[str] = (),
+) -> list[Found]:
     """Return the packages of a uv.lock that are installed somewhere.
 
     Args:
         lock: The uv.lock as TOML.
         exports: For the project itself ("") and each group, the packages of an exported pylock.toml: who is where.
         space: The places that count.
+        build: Names of packages that may be built.
 
     """
     where: dict[tuple[str, str, str], dict[str, Where]] = {}
     for group, packages in exports.items():
         for package in packages:
-            groups = where.setdefault((package["name"], package.get("version", ""), package.get("index", "")), {})
+            place = package.get("index") or package.get("archive", {}).get("path", "")
+            groups = where.setdefault((package["name"], package.get("version", ""), place), {})
             groups[group] = groups.get(group, frozenset()) | space.where(package.get("marker", ""))
     return [
         Found(
             name=canonicalize_name(package["name"]),
             version=package["version"],
-            index=without_credentials(package["source"]["registry"]),
-            wheels=tuple(_wheel(wheel) for wheel in package.get("wheels", [])),
+            index=without_credentials(package["source"].get("registry", "")),
+            stub=package["source"].get("path", ""),
+            wheels=tuple(_wheel(wheel) for wheel in package.get("wheels", []) if "registry" in package["source"]),
+            sdist=_sdist(package["sdist"]) if package["name"] in build and "sdist" in package else None,
             dependencies=_dependencies(package),
             where=places,
         )
@@ -133,8 +144,9 @@ def read(lock: Mapping[str, Any], exports: Mapping[str, Sequence[Mapping[str, An
 
 
 def _key(package: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return what tells a package of a uv.lock from all others: two indexes may have one version each."""
-    return package["name"], package.get("version", ""), package["source"].get("registry", "")
+    """Return what tells a package of a uv.lock from all others: two places may have one version each."""
+    source = package["source"]
+    return package["name"], package.get("version", ""), source.get("registry") or source.get("path", "")
 
 
 def read_warnings(stderr: str) -> tuple[str, ...]:
@@ -148,7 +160,9 @@ _PYTHON: Final = ("--color", "never", "--python", sys.executable, "--no-python-d
 
 def _options(question: Question) -> dict[str, Any]:
     return {
+        # Together they mean that these may be built and nothing else; of one that has a wheel, uv reads that.
         "no-build": True,
+        **({"no-binary-package": sorted(question.build)} if question.build else {}),
         "prerelease": "if-necessary",
         "prerelease-package": dict.fromkeys(question.prereleases, "allow"),
         **uv_limits.options(question),
@@ -169,21 +183,29 @@ def _dependencies(package: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
 
 
 def _wheel(row: Mapping[str, Any]) -> PackageWheel:
+    return PackageWheel(**_file(row))
+
+
+def _sdist(row: Mapping[str, Any]) -> PackageSdist:
+    return PackageSdist(**_file(row))
+
+
+def _file(row: Mapping[str, Any]) -> dict[str, Any]:
     if "url" not in row:
         raise ResolutionError(
-            f"{row.get('path', 'a wheel')} lies in a local directory, which no other machine has",
+            f"{row.get('path', 'a file')} lies in a local directory, which no other machine has",
             hint="Leave find-links out of uv's configuration.",
         )
     algorithm, _, value = row.get("hash", "").partition(":")
     if algorithm != "sha256":
         raise no_sha256(row["url"])
     uploaded = row.get("upload-time")
-    return PackageWheel(
-        url=without_credentials(row["url"]),
-        size=row.get("size"),
-        upload_time=datetime.fromisoformat(uploaded).replace(microsecond=0) if uploaded else None,
-        hashes={algorithm: value},
-    )
+    return {
+        "url": without_credentials(row["url"]),
+        "size": row.get("size"),
+        "upload_time": datetime.fromisoformat(uploaded).replace(microsecond=0) if uploaded else None,
+        "hashes": {algorithm: value},
+    }
 
 
 def _trouble(
@@ -195,7 +217,10 @@ def _trouble(
             return no_upload_time(index, names)
     text = "\n".join([text, *uv_limits.looked_for(text, question)])
     if "No solution found" in text:
-        return ResolutionError("the Python requirements have no solution", cause=text)
+        names = sorted(set(_NO_WHEEL.findall(text)))
+        return ResolutionError("the Python requirements have no solution", cause=text, hint=to_build(names))
+    if failed := _NOT_BUILT.search(text):
+        return ResolutionError(f"{failed[1]} cannot be built, which its requirements are read from", cause=text)
     if any(word in text for word in _NETWORK):
         return DownloadError(
             "the Python index does not answer",
