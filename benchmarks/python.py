@@ -82,8 +82,8 @@ class Side:
         self._trash = trash
         kept = {name: value for name, value in os.environ.items() if not name.startswith(UNSET)}
         caches = ("UV_CACHE_DIR", "DSENV_STORE", "PIP_CACHE_DIR", "PDM_CACHE_DIR", "POETRY_CACHE_DIR", "XDG_CACHE_HOME")
-        self.env = {**kept, **dict.fromkeys(caches, str(self._cache)), "UV_NO_PROGRESS": "1"}
-        self.env["DSENV_STORE"] = str(self._cache / "store")
+        own = {variable: str(self._cache / variable.lower()) for variable in caches}
+        self.env = {**kept, **own, "UV_NO_PROGRESS": "1"}
 
     def __call__(self, *words: str | Path) -> None:
         """Run a program, by its path or one of this environment, in the project."""

@@ -33,20 +33,42 @@ TIMEOUT = (20, 60)  # seconds to connect, seconds of silence
 _REFUSED = (401, 403)
 
 
+_lock = threading.Lock()  # `cache` lets threads that come at once all do the work
+
+
 @cache
 def _trust() -> ssl.SSLContext:
-    """Return what all threads share: reading the system's authorities takes longer than a small file."""
+    """Return what all connections share: reading a bundle of authorities takes longer than a small file."""
     return ssl.create_default_context()
 
 
+@cache
+def _trust_also(bundle: str) -> None:
+    try:
+        _trust().load_verify_locations(bundle)
+    except OSError as error:
+        raise requests.exceptions.SSLError(error) from error
+
+
 class _SystemTrust(HTTPAdapter):
-    """Trust what the system trusts, beside the public bundle that requests brings."""
+    """Trust what the system trusts, beside the public bundle that requests brings, or another in its place."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, ssl_context=_trust())
+        with _lock:
+            trust = _trust()
+        super().init_poolmanager(*args, **kwargs, ssl_context=trust)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(*args, **kwargs, ssl_context=_trust())
+        with _lock:
+            trust = _trust()
+        return super().proxy_manager_for(*args, **kwargs, ssl_context=trust)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        if conn.ca_certs:
+            with _lock:
+                _trust_also(conn.ca_certs)
+            conn.ca_certs = None  # else it is read again for each connection
 
 
 _local = threading.local()
