@@ -191,8 +191,9 @@ def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progr
         **facts,
     )
     text = "".join(f"{name}={value}\n" for name, value in layout.applied(environment.variables, {}).items())
-    (prefix / _VARIABLES).write_text(text, "utf-8")
-    launchers.write(*_launchers(environment, (path for path, _ in trees.walk(prefix, skip=_ignored))), prefix)
+    with _umask(_UMASK):
+        (prefix / _VARIABLES).write_text(text, "utf-8")
+        launchers.write(*_launchers(environment, (path for path, _ in trees.walk(prefix, skip=_ignored))), prefix)
     _write_manifest(prefix)
     (prefix / _FILE).write_bytes(json.dumps({"format": _FORMAT, **asdict(environment)}, indent=1).encode() + b"\n")
     return environment

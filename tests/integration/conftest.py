@@ -85,7 +85,7 @@ class Dsenv:
     def copy(self, directory: Path) -> Dsenv:
         """Return the same project elsewhere: its files without its environments."""
         shutil.copytree(
-            self.directory, directory, ignore=shutil.ignore_patterns(".dsenv", "results*"), dirs_exist_ok=True
+            self.directory, directory, ignore=shutil.ignore_patterns(".dsenv", ".venv", "results*"), dirs_exist_ok=True
         )
         return Dsenv(directory, self.store, self.env)
 
