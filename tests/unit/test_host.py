@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsenv.cli.commands.restore import system_report
-from dsenv.ecosystems.system import machine, scripts
+from dsenv.ecosystems.system import debversion, machine, scripts
 from dsenv.errors import Exit
 from dsenv.ground import GroundCheck, HostPlan
 from dsenv.outputs import launchers
@@ -148,4 +148,5 @@ def test_versions_are_ordered_as_dpkg_orders_them() -> None:
     for one in versions:
         for other in versions:
             argv = ["dpkg", "--compare-versions", one, "gt", other]
-            assert machine.newer(one, other) == (subprocess.run(argv, check=False).returncode == 0), (one, other)
+            is_newer = debversion.order(one) > debversion.order(other)
+            assert is_newer == (subprocess.run(argv, check=False).returncode == 0), (one, other)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import apt, base, bootstrap, machine, probe, sources
+from dsenv.ecosystems.system import apt, base, bootstrap, debversion, machine, probe, sources
 from dsenv.ecosystems.system.pins import deb_name
 from dsenv.errors import IntegrityError, ResolutionError, WrongUseError
 from dsenv.ground import HostPlan
@@ -219,7 +219,7 @@ def _forbidden(found: Mapping[str, str], there: Machine) -> str:
         have = there.versions.get(name)
         if have and name in there.held:
             return f"{name} {have} is held, and {version} would be needed"
-        if have and machine.newer(have, version):
+        if have and debversion.order(have) > debversion.order(version):
             return f"{name} {have} would be taken back to {version}"
     return ""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import relations
+from dsenv.ecosystems.system import debversion, relations
 from dsenv.ground import GroundCheck, MachineCheck
 from dsenv.tools import process
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dsenv.pins import Target
 
 _DPKG: Final = "/usr/bin/dpkg"
-_PARTS: Final = re.compile(r"([^0-9]*)([0-9]*)")
 _FORM: Final = (
     "${Package}\t${Version}\t${Architecture}\t${Provides}\t${db:Status-Status}\t${db:Status-Want}\n"  # dpkg-query(1)
 )
@@ -66,32 +65,13 @@ def compare(rows: Iterable[Package], machine: Machine) -> GroundCheck:
         if have == row.version:
             found["equal"].append(row.name)
         elif have is not None:
-            word = "newer" if newer(have, row.version) else "older"
+            word = "newer" if debversion.order(have) > debversion.order(row.version) else "older"
             found[word].append(f"{row.name} {have} (locked {row.version})")
         elif row.name in machine.providers:
             found["replaced"].append(f"{row.name} by {machine.providers[row.name]}")
         else:
             found["missing"].append(f"{row.name} {row.version}")
     return GroundCheck(**{word: tuple(names) for word, names in found.items()})
-
-
-def newer(version: str, than: str) -> bool:
-    """Say whether a version is newer than another (deb-version(7)); asking dpkg would take a process each."""
-    return _order(version) > _order(than)
-
-
-def _order(version: str) -> list[list[tuple[list[int], int]]]:
-    epoch, _, rest = version.rpartition(":")
-    upstream, dash, revision = rest.rpartition("-")
-    parts = (epoch or "0", upstream if dash else rest, revision if dash else "0")
-    # Alternating: what is no digit, where a tilde comes before the end and letters before all else, and a number.
-    return [[([*map(_weight, text), 0], int(digits or 0)) for text, digits in _PARTS.findall(part)] for part in parts]
-
-
-def _weight(letter: str) -> int:
-    if letter == "~":
-        return -1
-    return ord(letter) if letter.isalpha() else ord(letter) + 256
 
 
 def check_machine(pins: Pins, target: Target, root: str = "") -> MachineCheck:
