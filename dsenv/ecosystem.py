@@ -70,7 +70,7 @@ class Opened:
     Most commands need few rooms, and all of them together take a tenth of a second.
 
     Args:
-        package: Its ``DOORS`` say which room answers what; the rest is its own.
+        package: Its ``DOORS`` say which room answers what: one of its own, or another module. The rest is its own.
 
     """
 
@@ -81,7 +81,9 @@ class Opened:
     def __getattr__(self, name: str) -> Any:
         if name not in self._rooms:
             return getattr(self._package, name)
-        room = importlib.import_module(f"{self._package.__name__}.{self._rooms[name]}")
+        where = self._rooms[name]
+        is_whole = where.startswith(f"{__package__}.")
+        room = importlib.import_module(where if is_whole else f"{self._package.__name__}.{where}")
         self.__dict__[name] = getattr(room, name)  # so that it is looked up once
         return self.__dict__[name]
 

@@ -7,26 +7,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dsenv.ecosystems.r.install import recipe
     from dsenv.ecosystems.r.pins import (
-        adopt,
         artifacts,
-        builds,
         canonical,
         check,
-        delivered,
-        export,
-        exports,
-        groups,
         identity,
         owns,
         read,
-        recorded,
-        revealed,
         versions,
         write,
     )
-    from dsenv.ecosystems.r.probe import expectation, libraries
+    from dsenv.ecosystems.r.probe import expectation
     from dsenv.ecosystems.r.resolve import needs, resolve
     from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
+    from dsenv.nothing import adopt, builds, delivered, export, exports, groups, libraries, recorded, revealed
 
 name = "r"
 title = "R"
@@ -65,26 +58,29 @@ __all__ = [
 ]
 
 DOORS = {
-    "install": ("recipe",),
-    "pins": (
+    "dsenv.nothing": (
         "adopt",
-        "artifacts",
         "builds",
-        "canonical",
-        "check",
         "delivered",
         "export",
         "exports",
         "groups",
+        "libraries",
+        "recorded",
+        "revealed",
+    ),
+    "install": ("recipe",),
+    "pins": (
+        "artifacts",
+        "canonical",
+        "check",
         "identity",
         "owns",
         "read",
-        "recorded",
-        "revealed",
         "versions",
         "write",
     ),
-    "probe": ("expectation", "libraries"),
+    "probe": ("expectation",),
     "resolve": ("needs", "resolve"),
     "spec": ("Spec", "expand", "inputs", "network", "unsupported"),
 }

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import StringConstraints, ValidationError
 
@@ -18,12 +18,9 @@ from dsenv.formats.toml_write import Inline, spread
 from dsenv.model import Array, Model, Sha256Text, Text, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
-    from dsenv.builds import Build, Built
-    from dsenv.ecosystem import Adopted, Offer
-    from dsenv.pins import Artifact, Need, Provided, Selection, Target
+    from dsenv.pins import Artifact, Provided, Selection, Target
     from dsenv.steps import Place
 
 RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]$")]
@@ -100,41 +97,14 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     return LockFiles(table=table, exports={renv.FILE: renv.export(pins.version, records)})
 
 
-def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
-    """Return the system packages that only the resolution revealed: none."""
-    del pins, offers
-    return ()
-
-
 def versions(pins: Pins) -> Mapping[str, str]:
     """Return the version of each package."""
     return {package.name: package.version for package in pins.packages}
 
 
-def groups(pins: Pins) -> Sequence[str]:
-    """Return the groups of packages: there are none."""
-    del pins
-    return ()
-
-
 def owns(filename: str, text: str) -> bool:
     """Say whether an export is dsenv's and unchanged."""
     return filename == renv.FILE and renv.is_ours(text)
-
-
-def adopt(files: Mapping[str, str]) -> Adopted | None:
-    """Return nothing: no lock files of other tools are read yet."""
-    del files
-    return None
-
-
-exports: Final[tuple[str, ...]] = ()
-
-
-def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:
-    """Return nothing: there are no exports."""
-    del form, pins, selections
-    return ""
 
 
 def canonical(pins: Pins) -> object:
@@ -146,24 +116,6 @@ def artifacts(pins: Pins, selection: Selection, place: Place) -> tuple[Artifact,
     """Return the files that a place needs beyond the system part's: none, when R comes from the distribution."""
     del pins, selection, place
     return ()
-
-
-def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
-    """Return what has to be built: nothing."""
-    del pins, selection, place
-    return ()
-
-
-def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pins:
-    """Return the pins as they are: nothing is built."""
-    del selection, built
-    return pins
-
-
-def delivered(pins: Pins, directory: Path) -> Pins:
-    """Return the pins as they are: an image takes what a project takes."""
-    del directory
-    return pins
 
 
 def identity(pins: Pins, selection: Selection) -> object:

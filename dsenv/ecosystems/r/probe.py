@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystem import Expectation, Libraries
+from dsenv.ecosystem import Expectation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +24,3 @@ def expectation(
     """Return the libraries of an image; in a project every directory is owned anyway."""
     del pins, selection, store, built
     return Expectation(owned=_LIBRARIES if place.kind == "image" else ())
-
-
-def libraries(pins: Pins, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:
-    """Return nothing: the packages are system packages, and apt has seen to what those need."""
-    del pins, selection, store, built
-    return Libraries()

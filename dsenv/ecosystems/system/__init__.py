@@ -12,31 +12,24 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.system.machine import check_machine
     from dsenv.ecosystems.system.offer import offers, survey
     from dsenv.ecosystems.system.pins import (
-        adopt,
         answers,
         artifacts,
-        builds,
         canonical,
         check,
-        delivered,
-        export,
-        exports,
-        groups,
         identity,
         owns,
         provided,
         read,
-        recorded,
-        revealed,
         source_packages,
         versions,
         write,
     )
     from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, network
     from dsenv.ecosystems.system.resolve import needs, resolve
-    from dsenv.ecosystems.system.sonames import libraries, supplier
+    from dsenv.ecosystems.system.sonames import supplier
     from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
     from dsenv.ecosystems.system.trust import vouched
+    from dsenv.nothing import adopt, builds, delivered, export, exports, groups, libraries, recorded, revealed
 
 name = "system"
 title = "System"
@@ -89,6 +82,17 @@ __all__ = [
 ]
 
 DOORS = {
+    "dsenv.nothing": (
+        "adopt",
+        "builds",
+        "delivered",
+        "export",
+        "exports",
+        "groups",
+        "libraries",
+        "recorded",
+        "revealed",
+    ),
     "building": ("seen", "workshop"),
     "development": ("bringing",),
     "host": ("restore_host",),
@@ -96,29 +100,21 @@ DOORS = {
     "machine": ("check_machine",),
     "offer": ("offers", "survey"),
     "pins": (
-        "adopt",
         "answers",
         "artifacts",
-        "builds",
         "canonical",
         "check",
-        "delivered",
-        "export",
-        "exports",
-        "groups",
         "identity",
         "owns",
         "provided",
         "read",
-        "recorded",
-        "revealed",
         "source_packages",
         "versions",
         "write",
     ),
     "probe": ("check_ground", "expectation", "misfit", "network"),
     "resolve": ("needs", "resolve"),
-    "sonames": ("libraries", "supplier"),
+    "sonames": ("supplier",),
     "spec": ("Spec", "expand", "inputs", "unsupported"),
     "trust": ("vouched",),
 }

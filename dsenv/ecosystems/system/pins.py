@@ -24,10 +24,7 @@ from dsenv.pins import Artifact, Provided, Selection, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from dsenv.builds import Build, Built
-    from dsenv.ecosystem import Adopted, Offer
     from dsenv.pins import Need
     from dsenv.steps import Place
 
@@ -197,12 +194,6 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     )
 
 
-def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
-    """Return the system packages that only the resolution revealed: none."""
-    del pins, offers
-    return ()
-
-
 def versions(pins: Pins) -> Mapping[str, str]:
     """Return the version of each package; where targets differ, all of them."""
     found: dict[str, dict[str, None]] = {}
@@ -238,31 +229,10 @@ def _answers(root: Root, asked: set[tuple[str, str]], building: set[tuple[str, s
     return found[False] == asked and found[True] == {pair for pair in building if pair[0] not in there}
 
 
-def groups(pins: Pins) -> Sequence[str]:
-    """Return the groups of packages: there are none."""
-    del pins
-    return ()
-
-
 def owns(filename: str, text: str) -> bool:
     """Say whether an export is dsenv's; there are none."""
     del filename, text
     return False
-
-
-def adopt(files: Mapping[str, str]) -> Adopted | None:
-    """Return nothing: no other tool locks system packages."""
-    del files
-    return None
-
-
-exports: Final[tuple[str, ...]] = ()
-
-
-def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:
-    """Return nothing: there are no exports."""
-    del form, pins, selections
-    return ""
 
 
 def canonical(pins: Pins) -> object:
@@ -298,24 +268,6 @@ def artifacts(pins: Pins, selection: Selection, place: Place) -> tuple[Artifact,
         return ()
     rows = root.packages if place.kind == "workshop" else root.installed
     return tuple(pins.artifact(package) for package in rows if place.kind != "project" or not package.base)
-
-
-def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
-    """Return what has to be built: nothing."""
-    del pins, selection, place
-    return ()
-
-
-def recorded(pins: Pins, selection: Selection, built: Mapping[str, Built]) -> Pins:
-    """Return the pins as they are: nothing is built."""
-    del selection, built
-    return pins
-
-
-def delivered(pins: Pins, directory: Path) -> Pins:
-    """Return the pins as they are: an image takes what a project takes."""
-    del directory
-    return pins
 
 
 def identity(pins: Pins, selection: Selection) -> object:

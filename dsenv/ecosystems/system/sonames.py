@@ -10,15 +10,12 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystem import Libraries, Supplier
+from dsenv.ecosystem import Supplier
 from dsenv.tools import deb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from dsenv.builds import Built
     from dsenv.ecosystems.system.pins import Package, Pins, Root
-    from dsenv.pins import Selection, Target
+    from dsenv.pins import Target
     from dsenv.store import Store
 
 _SONAME: Final = re.compile(r"(?P<name>.+?)\.so(?:\.(?P<version>.+))?")
@@ -90,9 +87,3 @@ def _holding(pins: Pins, root: Root, soname: str, store: Store) -> Package | Non
             if any(posixpath.basename(path) == soname for path in tree):
                 return row
     return None
-
-
-def libraries(pins: Pins, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:
-    """Return nothing: apt has seen to what system packages need."""
-    del pins, selection, store, built
-    return Libraries()
