@@ -7,6 +7,7 @@ store by a key of all that it depends on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -45,3 +46,7 @@ class Built:
     path: Path  # in the store
     sha256: str
     canonical: bool  # made of nothing but locked artifacts; else tools of this machine took part
+
+
+Results = Mapping[str, Mapping[str, Built]]
+"""What came of all builds: by ecosystem, by name."""

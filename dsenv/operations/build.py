@@ -14,9 +14,9 @@ from dsenv.pins import NO_GROUPS, Groups, digest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsenv.builds import Build
+    from dsenv.builds import Build, Results
     from dsenv.locks import Locks
-    from dsenv.operations.selection import Results, Selected
+    from dsenv.operations.selection import Selected
     from dsenv.outputs.workshop import Workshop
     from dsenv.progress import Progress
     from dsenv.steps import Place
@@ -72,13 +72,17 @@ def workshop(
 
 
 def perform(selected: Selected, place: Place, store: Store, progress: Progress) -> Results:
-    """Build what has to be built of a selection for a place, and return all results.
+    """Build what has to be built of a selection for a place, and return all results; raise as ``make`` does."""
+    return make(workshop(selected, place, store, progress), selected, place)
+
+
+def make(found: Workshop | None, selected: Selected, place: Place) -> Results:
+    """Return what comes of a selection's workshop, if it has one, for a place.
 
     Raises:
         BuildError: Something could not be built, or this machine is of another kind.
 
     """
-    found = workshop(selected, place, store, progress)
     if found is None:
         return {}
     target = selected.selection.target

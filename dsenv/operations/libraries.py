@@ -9,8 +9,9 @@ from dsenv.ecosystems import FOUNDATION
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dsenv.builds import Results
     from dsenv.ecosystem import Libraries, Supplier
-    from dsenv.operations.selection import Results, Selected
+    from dsenv.operations.selection import Selected
     from dsenv.progress import Progress
     from dsenv.store import Store
 

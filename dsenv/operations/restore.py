@@ -18,6 +18,7 @@ from dsenv.progress import Silent
 
 if TYPE_CHECKING:
     from dsenv.outputs.project import Environment
+    from dsenv.outputs.workshop import Workshop
     from dsenv.pins import Artifact, Groups
     from dsenv.progress import Progress
     from dsenv.project import Project
@@ -38,7 +39,12 @@ class RestorePlan:
     ground: GroundCheck
     standing: Environment | None  # the environment that is there already, and whole
     missing: tuple[Artifact, ...]  # what has to be downloaded
-    builds: tuple[str, ...]  # what has to be built from source, for a person
+    workshop: Workshop | None  # where some of it is built from source
+
+    @property
+    def builds(self) -> tuple[str, ...]:
+        """What has to be built, for a person."""
+        return tuple(order.build.title for order in self.workshop.lacking) if self.workshop else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +104,7 @@ def plan(
         ground=ground,
         standing=standing,
         missing=(*missing, *(workshop.missing() if workshop else ())),
-        builds=tuple(order.build.title for order in workshop.lacking) if workshop else (),
+        workshop=workshop,
     )
 
 
@@ -161,7 +167,7 @@ def _build(project: Project, wanted: RestorePlan, store: Store, progress: Progre
     selected, mode = wanted.selected, wanted.mode
     _sweep(project, keep=_KEPT)
     place = output.next_place(project, selected.id, mode)
-    built = build.perform(selected, place, store, progress)
+    built = build.make(wanted.workshop, selected, place)
     store.fetch(selected.artifacts(place), progress)
     if mode == "project":
         libraries.warn(selected, store, progress, built)

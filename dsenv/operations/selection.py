@@ -11,19 +11,16 @@ from dsenv.errors import WrongUseError
 from dsenv.pins import NO_GROUPS, Selection, Target, normal_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from dsenv.builds import Built
+    from dsenv.builds import Results
     from dsenv.ecosystem import Ecosystem
     from dsenv.locks import Locks
     from dsenv.pins import Artifact, Groups
     from dsenv.progress import Progress
     from dsenv.steps import Place, Recipe
     from dsenv.store import Store
-
-    Results = Mapping[str, Mapping[str, Built]]
-    """What came of all builds: by ecosystem, by name."""
 
 _OS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
 

@@ -21,8 +21,8 @@ from dsenv.tree import Entry
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dsenv.builds import Results
     from dsenv.ecosystem import Expectation
-    from dsenv.operations.selection import Results
     from dsenv.progress import Progress
     from dsenv.project import Project
     from dsenv.spec import Spec

@@ -62,8 +62,8 @@ class Building:
         self._running: dict[Future[_Failure | Built], Order] = {}
         self._is_over = False
 
-    def run(self, meanwhile: Sequence[Artifact]) -> None:
-        """Build everything that can be built.
+    def run(self, meanwhile: Sequence[Artifact]) -> Mapping[Name, Built]:
+        """Build everything that can be built, and return all results, those that were there before among them.
 
         Args:
             meanwhile: What is fetched when there is nothing else to fetch.
@@ -103,6 +103,7 @@ class Building:
                 raise
         if self._failures:
             raise self._error()
+        return self._results
 
     def _loop(
         self, workers: ThreadPoolExecutor, made: Mapping[str, Future[Bench]], inputs: Mapping[Name, Future[None]]

@@ -8,7 +8,7 @@ that, it runs beside the machine's own files, and what comes of it is kept apart
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from dsenv.builds import Build
+    from dsenv.builds import Build, Results
     from dsenv.outputs.build_log import Missing
     from dsenv.progress import Progress
     from dsenv.steps import Input, Place, Recipe
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 Name = tuple[str, str]
 """An ecosystem, and a build of it."""
-
-Results = dict[str, dict[str, Built]]
-"""What came of all builds: by ecosystem, by name."""
 
 _KIND: Final = "builds"
 _FACTS: Final = "facts.json"
@@ -141,9 +138,9 @@ class Workshop:
 
         """
         if lacking := self.lacking:
-            building.Building(self, lacking).run(meanwhile)
-            del self.orders
-        found: Results = {}
+            for made, result in building.Building(self, lacking).run(meanwhile).items():
+                self.orders[made] = replace(self.orders[made], result=result)
+        found: dict[str, dict[str, Built]] = {}
         for (ecosystem, name), order in self.orders.items():
             assert order.result is not None  # noqa: S101 - else it would not have returned
             found.setdefault(ecosystem, {})[name] = order.result
