@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PLACE: Final = Place(kind="workshop", prefix="/build", root="", inputs="/build/in")
 """Where builds are, in a root of their own: what depends on a path depends on this one."""
 
+EPOCH: Final = "315532800"
+"""The time stamp of what is made, in seconds since 1970: the first date that a zip archive can hold."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:

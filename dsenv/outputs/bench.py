@@ -13,7 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from dsenv import tree as trees
-from dsenv.builds import PLACE
+from dsenv.builds import EPOCH, PLACE
 from dsenv.errors import IntegrityError
 from dsenv.outputs import layout
 from dsenv.pins import Artifact
@@ -35,12 +35,11 @@ _UID: Final = 1000
 MADE: Final = 1  # counts the ways in which builds were run so far: a part of every key
 _PARTS: Final = ("home", "in", "out", "tmp", "work")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# The first date that a zip archive can hold, as for installed packages.
 _ENV: Final = {
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
-    "SOURCE_DATE_EPOCH": "315532800",
+    "SOURCE_DATE_EPOCH": EPOCH,
     "PYTHONHASHSEED": "0",
 }
 _NOWHERE: Final = "http://127.0.0.1:9"  # the discard port: who asks is refused at once

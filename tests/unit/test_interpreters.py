@@ -13,7 +13,7 @@ import pytest
 from packaging.pylock import Pylock
 
 from dsenv.ecosystem import LockFiles, Platform, Request, Upgrade
-from dsenv.ecosystems.python import digests, install, interpreters, platforms, probe, standalone, uv
+from dsenv.ecosystems.python import digests, install, interpreters, platforms, probe, program, standalone, uv
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.spec import Spec
 from dsenv.ecosystems.system.offer import Locked
@@ -358,8 +358,8 @@ def _row(**fields: Any) -> Interpreter:
 
 @pytest.mark.parametrize("kind", ["project", "host", "image"])
 def test_a_build_runs_from_the_environment(kind: Any) -> None:
-    assert probe.interpreter(_row(**_held()), _place(kind)) == ("/p/python/bin/python3.12", "")
-    assert probe.interpreter(_row(**_held(target=WINDOWS)), _place(kind)) == ("/p/python/python.exe", "")
+    assert program.interpreter(_row(**_held()), _place(kind)) == ("/p/python/bin/python3.12", "")
+    assert program.interpreter(_row(**_held(target=WINDOWS)), _place(kind)) == ("/p/python/python.exe", "")
     assert platforms.library(WINDOWS, "3.12") == "Lib"
 
 
@@ -369,28 +369,28 @@ def test_elsewhere_one_is_found_by_version(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(uv, "find_python", pythons.get)
     monkeypatch.setattr(uv, "python_version", lambda _: "3.11.7")
     own = _row(target="linux-amd64", version="3.11.2", package="python3.11", libc="2.36")
-    assert probe.interpreter(own, _place("project")) == ("/p/root/usr/bin/python3.11", "")
-    path, differs = probe.interpreter(own, _place("host"))
+    assert program.interpreter(own, _place("project")) == ("/p/root/usr/bin/python3.11", "")
+    path, differs = program.interpreter(own, _place("host"))
     assert (path, differs) == ("/usr/bin/python3.11", "Python here is 3.11.7 (/usr/bin/python3.11), locked is 3.11.2")
     assert probe.compiled(own, _place("host")).startswith("3.11.7-")
     pythons["3.11.2"] = "/opt/python"
     monkeypatch.setattr(uv, "python_version", lambda _: "3.11.2")
-    assert probe.interpreter(own, _place("host")) == ("/opt/python", "")
-    path, differs = probe.interpreter(_row(target="macos-arm64", version="3.11.0"), _place("project"))
+    assert program.interpreter(own, _place("host")) == ("/opt/python", "")
+    path, differs = program.interpreter(_row(target="macos-arm64", version="3.11.0"), _place("project"))
     assert path == "/usr/bin/python3.11"
     assert "the lock has no build of it for macos-arm64" in differs
     pythons.clear()
     with pytest.raises(DsenvError, match=r"this machine has no Python 3\.11"):
-        probe.interpreter(own, _place("host"))
+        program.interpreter(own, _place("host"))
 
 
 def test_an_image_unpacks_the_very_archive() -> None:
-    artifact = _row(**_held()).build
-    assert artifact
-    (step,) = install._unpack(artifact.artifact(), _place("project"))
+    build = _row(**_held()).build
+    assert build
+    (step,) = install._unpack(build, _place("project"))
     assert isinstance(step, Unpack)
     assert (step.artifact.sha256, step.directory) == ("b" * 64, "/p/python")
-    steps = install._unpack(artifact.artifact(), _place("image"))
+    steps = install._unpack(build, _place("image"))
     assert [step.argv[0] for step in steps if isinstance(step, Run)] == ["mkdir", "tar"]
 
 

@@ -10,8 +10,9 @@ import json
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from dsenv.builds import EPOCH
 from dsenv.ecosystems.python import pins as python_pins
-from dsenv.ecosystems.python import platforms, probe
+from dsenv.ecosystems.python import platforms, probe, program, uv
 from dsenv.ecosystems.python.building import editable
 from dsenv.ecosystems.python.building import wheels as building
 from dsenv.errors import IntegrityError
@@ -27,21 +28,18 @@ if TYPE_CHECKING:
     from dsenv.builds import Built
     from dsenv.ecosystems.python.building.wheels import File
     from dsenv.ecosystems.python.pins import Interpreter, Pins
+    from dsenv.ecosystems.python.standalone import Build
     from dsenv.pins import Artifact, Selection
     from dsenv.progress import Progress
     from dsenv.steps import Place
     from dsenv.store import Store
 
-# Bytecode is then checked by the hash of its source (PEP 552) and the same on every machine; the value itself, the
-# first date that a zip archive can hold, is written nowhere.
-_EPOCH: Final = "315532800"
 _SETTINGS: Final = (
-    ("SOURCE_DATE_EPOCH", _EPOCH),
+    # Bytecode is then checked by the hash of its source (PEP 552) and the same on every machine; the value itself is
+    # written nowhere.
+    ("SOURCE_DATE_EPOCH", EPOCH),
     ("UV_NO_INSTALLER_METADATA", "1"),
-    ("UV_NO_PROGRESS", "1"),
-    ("UV_OFFLINE", "1"),
-    ("UV_NO_CONFIG", "1"),
-    ("UV_PYTHON_DOWNLOADS", "never"),
+    *uv.ALONE,
 )
 _VENV: Final = ("venv", "--quiet", "--relocatable", "--no-project")
 # Hard links lead to the private cache, which is deleted afterwards; nothing else shares the files.
@@ -60,13 +58,13 @@ def recipe(
     del progress
     chosen = pins.select(selection)
     interpreter = pins.interpreter(selection.target)
-    python, differs = probe.interpreter(interpreter, place)
+    python, differs = program.interpreter(interpreter, place)
     venv = f"{place.prefix}/venv"
     site = f"{venv}/lib/python{interpreter.version.rpartition('.')[0]}/site-packages"
     cache = f"{place.prefix}/.uv"
     env = (*_SETTINGS, ("UV_CACHE_DIR", cache))
     compiled = ("--compile-bytecode",) if place.kind == "image" else ()
-    build = interpreter.build.artifact() if interpreter.build else None
+    build = interpreter.build
     steps: tuple[Step, ...] = (
         *(_unpack(build, place) if build else ()),
         Run(argv=(f"{place.inputs}/uv", *_VENV, "--python", python, venv), env=env),
@@ -91,7 +89,7 @@ def recipe(
             Input(name="pylock.toml", source=_pylock(wheels)),
             _uv(python_pins.installer(pins, selection.target).artifact(), store),
             *_compiling(interpreter, wheels, place, store),
-            *([Input(name=build.filename, source=build)] if build and place.kind == "image" else []),
+            *([Input(name=build.filename, source=build.artifact())] if build and place.kind == "image" else []),
             *(wheel.input for wheel in wheels),
             *editable.inputs(pins, chosen, selection, place),
         ),
@@ -100,16 +98,11 @@ def recipe(
     )
 
 
-def _unpack(build: Artifact, place: Place) -> tuple[Step, ...]:
+def _unpack(build: Build, place: Place) -> tuple[Step, ...]:
     """Return the steps that put a build of Python in place."""
-    directory = probe.home(place)
     if place.kind != "image":
-        return (Unpack(artifact=build, directory=directory),)
-    form = ("--extract", "--no-same-owner", "--strip-components=1")
-    return (
-        Run(argv=("mkdir", "-p", directory)),
-        Run(argv=("tar", *form, "--directory", directory, "--file", f"{place.inputs}/{build.filename}")),
-    )
+        return (Unpack(artifact=build.artifact(), directory=program.home(place)),)
+    return program.unpacking(build, place)
 
 
 def _packs(place: Place) -> str:
@@ -131,7 +124,7 @@ def _compiling(row: Interpreter, wheels: Sequence[File], place: Place, store: St
     minor = row.version.rpartition(".")[0]
     library = [f"{place.root}/usr/lib/python{version}" for version in (minor, "3") if place.root]
     if row.build:
-        library = [f"{probe.home(place)}/{platforms.library(Target.parse(row.target), minor)}"]
+        library = [f"{program.home(place)}/{platforms.library(Target.parse(row.target), minor)}"]
     plan = {
         "cache": _packs(place) if place.kind == "image" else str(store.cache("bytecode")),
         "tag": probe.compiled(row, place),
@@ -141,8 +134,8 @@ def _compiling(row: Interpreter, wheels: Sequence[File], place: Place, store: St
         },
         "library": library,  # with all of it compiled, running a program has nothing left to write there
     }
-    program = resources.files(__package__).joinpath(_COMPILE[0]).read_text("utf-8")
-    return Input(name=_COMPILE[0], source=program), Input(name=_COMPILE[1], source=json.dumps(plan))
+    text = resources.files(__package__).joinpath(_COMPILE[0]).read_text("utf-8")
+    return Input(name=_COMPILE[0], source=text), Input(name=_COMPILE[1], source=json.dumps(plan))
 
 
 def _pylock(wheels: Sequence[File]) -> str:
@@ -161,8 +154,8 @@ def _pylock(wheels: Sequence[File]) -> str:
 def _uv(artifact: Artifact, store: Store) -> Input:
     """Return the program within the locked wheel of uv."""
     tree, _ = store.unpacked(artifact, wheel.unpack, wheel.UNPACKED)
-    program = next((path for path in tree if path.endswith((".data/scripts/uv", ".data/scripts/uv.exe"))), None)
-    if program is None:
+    name = next((path for path in tree if path.endswith((".data/scripts/uv", ".data/scripts/uv.exe"))), None)
+    if name is None:
         raise IntegrityError(f"{artifact.filename} holds no program", hint="Run `dsenv lock --upgrade`.")
-    path, entry = store.member(artifact, program, wheel.unpack, wheel.UNPACKED)
+    path, entry = store.member(artifact, name, wheel.unpack, wheel.UNPACKED)
     return Input(name="uv", source=path, sha256=entry.content, executable=True)

@@ -1,4 +1,4 @@
-"""What is there now: an interpreter on this machine, and the files that belong into a virtual environment."""
+"""What is there now: the files that belong into a virtual environment, and their bytecode."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystem import Expectation
 from dsenv.ecosystems.python import compile as bytecode
-from dsenv.ecosystems.python import platforms, uv
+from dsenv.ecosystems.python import program, uv
 from dsenv.ecosystems.python.building import editable
 from dsenv.ecosystems.python.building import wheels as building
-from dsenv.errors import DsenvError
-from dsenv.pins import Target
 from dsenv.tools import tar
 from dsenv.tools.wheel import Wheel
 from dsenv.tree import Entry, Tree, content_sha256
@@ -46,40 +44,10 @@ _VENV_FILES: Final = (
 )
 
 
-def home(place: Place) -> str:
-    """Return where a build of Python is unpacked."""
-    return f"{place.prefix}/python"
-
-
-def interpreter(row: Interpreter, place: Place) -> tuple[str, str]:
-    """Return the path of the Python that an environment runs on, and how it differs from what is locked.
-
-    Raises:
-        DsenvError: None is locked for this place, and this machine has none of that minor.
-
-    """
-    minor = row.version.rpartition(".")[0]
-    if row.build:
-        return f"{home(place)}/{platforms.program(Target.parse(row.target), minor)}", ""
-    if row.package and place.kind != "host":
-        return f"{place.root}/usr/bin/python{minor}", ""
-    for request in (row.version, minor):
-        path = uv.find_python(request)
-        if path:
-            version = uv.python_version(path)
-            if not row.package:
-                return path, f"Python here is {version} ({path}): the lock has no build of it for {row.target}"
-            return path, "" if version == row.version else f"Python here is {version} ({path}), locked is {row.version}"
-    raise DsenvError(
-        f"this machine has no Python {minor}",
-        hint=f"Install Python {minor}, or use the image: `dsenv docker`, then `dsenv run --image -- COMMAND`.",
-    )
-
-
 def compiled(row: Interpreter, place: Place) -> str:
     """Return the tag of the bytecode that a place's interpreter makes (``compile.py``)."""
     locked = row.build or (row.package and place.kind != "host")
-    version = row.version if locked else uv.python_version(interpreter(row, place)[0])
+    version = row.version if locked else uv.python_version(program.interpreter(row, place)[0])
     return f"{version}-{_BYTECODE}"
 
 
@@ -96,7 +64,7 @@ def expectation(
     minor = ".".join(interpreter_row.version.split(".")[:2])
     packages = f"{venv}/lib/python{minor}/site-packages"
     packs, tag = store.cache("bytecode"), "" if place.kind == "image" else compiled(interpreter_row, place)
-    python = home(place).removeprefix("/")
+    python = program.home(place).removeprefix("/")
     tree = _build(interpreter_row, python, store) if place.kind == "image" else {}
     generated = {f"{venv}/{name}": "the virtual environment itself, written by uv" for name in _VENV_FILES}
     generated[f"{venv}/bin/python{minor}"] = "the virtual environment itself, written by uv"

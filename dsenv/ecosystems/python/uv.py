@@ -27,6 +27,15 @@ _KEPT: Final = re.compile(
     r"UV_(?:INDEX(?!_STRATEGY).*|DEFAULT_INDEX|EXTRA_INDEX_URL|KEYRING_PROVIDER|INSECURE_HOST|NATIVE_TLS|SYSTEM_CERTS"
     r"|HTTP_.*|CONCURRENT_.*|REQUEST_TIMEOUT|CACHE_DIR|OFFLINE)"
 )
+# What it is told where it runs on stored wheels alone: no settings, no network, no Python but the one that is named.
+ALONE: Final = (
+    ("UV_NO_PROGRESS", "1"),
+    ("UV_OFFLINE", "1"),
+    ("UV_NO_CONFIG", "1"),
+    ("UV_PYTHON_DOWNLOADS", "never"),
+)
+VENV: Final = ("venv", "--quiet", "--no-project")
+INSTALL: Final = ("pip", "install", "--quiet", "--no-deps", "--no-index")  # these wheels and no others
 _KEPT_KEYS: Final = (  # the same of uv.toml
     "index",
     "index-url",

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import compatible_tags, cpython_tags, platform_tags
 
+from dsenv.builds import EPOCH
 from dsenv.ecosystems.python import uv
-from dsenv.ecosystems.python.building import hooks, wheels
+from dsenv.ecosystems.python.building import hooks
 from dsenv.ecosystems.python.origins.local import pyproject
 from dsenv.errors import IntegrityError, ResolutionError, ToolError
 from dsenv.tools import process
@@ -148,9 +149,9 @@ class Environment:
             ) from error
 
     def _make(self) -> None:
-        env = {**uv.environment(), **dict(wheels.UV), "UV_CACHE_DIR": str(self.home / "cache")}
+        env = {**uv.environment(), **dict(uv.ALONE), "UV_CACHE_DIR": str(self.home / "cache")}
         place = str(self.home / "environment")
-        process.run([uv.program(), *wheels.VENV, "--python", self.python, place], env=env)
+        process.run([uv.program(), *uv.VENV, "--python", self.python, place], env=env)
         (self.home / "wheels").mkdir()
         names = []
         for wheel in self.wheels:
@@ -158,7 +159,7 @@ class Environment:
             link.symlink_to(self.store.path(wheel))
             names.append(str(link))
         if names:
-            process.run([uv.program(), *wheels.INSTALL, "--python", place, *names], env=env)
+            process.run([uv.program(), *uv.INSTALL, "--python", place, *names], env=env)
         (self.home / "bin").mkdir()
         if git := process.find("git"):  # versions are counted from tags
             (self.home / "bin" / "git").symlink_to(git)
@@ -171,7 +172,7 @@ class Environment:
             "HOME": str(self.home),
             "TMPDIR": str(self.home),
             "LC_ALL": "C.UTF-8",
-            "SOURCE_DATE_EPOCH": wheels.EPOCH,
+            "SOURCE_DATE_EPOCH": EPOCH,
             "PYTHONHASHSEED": "0",
             "PYTHONNOUSERSITE": "1",
         }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from packaging.pylock import PackageDirectory
 from packaging.utils import canonicalize_name
 
+from dsenv.ecosystems.python import uv
 from dsenv.errors import WrongUseError
 from dsenv.steps import Input, Run
 from dsenv.tools import archive
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from dsenv.pins import Selection
     from dsenv.steps import Place
 
-_INSTALL: Final = ("pip", "install", "--quiet", "--no-deps", "--no-index")
 # What leads somewhere may be a module: it is compiled now, for running a program must not write into the environment.
 _COMPILE: Final = (
     "import compileall, py_compile, re, sys; compileall.compile_dir(sys.argv[1], maxlevels=0, quiet=1, "
@@ -58,11 +58,13 @@ def steps(chosen: Sequence[Chosen], env: Sequence[tuple[str, str]], place: Place
 
     """
     rows = _chosen(chosen, place)
-    uv, venv = f"{place.inputs}/uv", f"{place.prefix}/venv"
+    venv = f"{place.prefix}/venv"
     for row in rows:
         found = ("--find-links", f"{place.inputs}/build/{row.name}")
         directory = f"{place.project}/{row.package.directory.path if row.package.directory else ''}"
-        yield Run(argv=(uv, *_INSTALL, *found, "--python", venv, "--editable", directory), env=tuple(env))
+        yield Run(
+            argv=(f"{place.inputs}/uv", *uv.INSTALL, *found, "--python", venv, "--editable", directory), env=tuple(env)
+        )
     if rows:
         yield Run(argv=(f"{venv}/bin/python", "-I", "-S", "-B", "-c", _COMPILE, site))
 

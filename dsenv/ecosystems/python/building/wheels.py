@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 from packaging.utils import parse_wheel_filename
 
 from dsenv import tree
-from dsenv.builds import Build
+from dsenv.builds import EPOCH, Build
 from dsenv.ecosystems.python import pins as python_pins
-from dsenv.ecosystems.python import probe
+from dsenv.ecosystems.python import program, uv
 from dsenv.ecosystems.python.building import needs
 from dsenv.ecosystems.python.building import pins as building
 from dsenv.ecosystems.python.building.pins import BuiltWheel, Source
@@ -35,16 +35,7 @@ if TYPE_CHECKING:
     from dsenv.steps import Place
     from dsenv.store import Store
 
-EPOCH: Final = "315532800"  # the first date that a zip archive can hold
 _HOOKS: Final = "hooks.py"
-UV: Final = (
-    ("UV_NO_CONFIG", "1"),
-    ("UV_NO_PROGRESS", "1"),
-    ("UV_OFFLINE", "1"),
-    ("UV_PYTHON_DOWNLOADS", "never"),
-)
-VENV: Final = ("venv", "--quiet", "--no-project")
-INSTALL: Final = ("pip", "install", "--quiet", "--no-deps", "--no-index")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +137,10 @@ def _build(pins: Pins, chosen: Chosen, source: Source, selection: Selection, pla
             *(Input(name=file.filename, source=file) for file in (installer, artifact, python) if file),
             *(Input(name=f"wheels/{wheel.filename}", source=wheel) for wheel in takes),
         ),
-        steps=(*_python(interpreter, place), *_steps(chosen, source, artifact, installer, takes, interpreter, place)),
+        steps=(
+            *(program.unpacking(interpreter.build, place) if interpreter.build else ()),
+            *_steps(chosen, source, artifact, installer, takes, interpreter, place),
+        ),
         sees=tuple(sees),
         record=True,
         sha256=known.sha256 if known else "",
@@ -163,29 +157,20 @@ def _steps(
     row: Interpreter,
     place: Place,
 ) -> Iterable[Run]:
-    interpreter = probe.interpreter(row, place)[0]
+    interpreter = program.interpreter(row, place)[0]
     work = f"{place.prefix}/work"
-    uv = (*UV, ("UV_CACHE_DIR", f"{work}/cache"))
+    alone = (*uv.ALONE, ("UV_CACHE_DIR", f"{work}/cache"))
     hooks = f"{place.inputs}/{_HOOKS}"
     form = "tree" if chosen.package.vcs or chosen.package.directory else "sdist"
     inputs = (f"{place.inputs}/{installer.filename}", f"{place.inputs}/{artifact.filename}")
     yield Run(argv=(interpreter, "-I", "-B", hooks, "prepare", *inputs, form))
-    yield Run(argv=(f"{work}/uv", *VENV, "--python", interpreter, f"{work}/environment"), env=uv)
+    yield Run(argv=(f"{work}/uv", *uv.VENV, "--python", interpreter, f"{work}/environment"), env=alone)
     if takes:
         wheels = (f"{place.inputs}/wheels/{wheel.filename}" for wheel in takes)
-        yield Run(argv=(f"{work}/uv", *INSTALL, "--python", f"{work}/environment", *wheels), env=uv)
+        yield Run(argv=(f"{work}/uv", *uv.INSTALL, "--python", f"{work}/environment", *wheels), env=alone)
     directory = f"{work}/source/{source.subdirectory}".rstrip("/")
     words = ("wheel", directory, source.backend, ":".join(source.backend_path), f"{place.prefix}/out")
     yield Run(argv=(f"{work}/environment/bin/python", "-B", hooks, *words), env=environment(row, work, chosen.version))
-
-
-def _python(row: Interpreter, place: Place) -> Iterable[Run]:
-    """Yield the steps that put a build of Python in place."""
-    if row.build:
-        home = probe.home(place)
-        form = ("--extract", "--no-same-owner", "--strip-components=1")
-        yield Run(argv=("mkdir", "-p", home))
-        yield Run(argv=("tar", *form, "--directory", home, "--file", f"{place.inputs}/{row.build.filename}"))
 
 
 def environment(row: Interpreter, work: str, version: str) -> tuple[tuple[str, str], ...]:
