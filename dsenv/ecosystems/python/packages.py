@@ -18,6 +18,7 @@ from dsenv.pins import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from packaging.pylock import PackageWheel
     from packaging.tags import Tag
 
     from dsenv.ecosystems.python.engines.interface import Found
@@ -65,6 +66,19 @@ def lock(
     )
     made.validate()
     return made, pairs
+
+
+def best(wheels: Iterable[PackageWheel], accepted: Iterable[Tag]) -> PackageWheel | None:
+    """Return the wheel that fits best, or ``None`` when none does; ``accepted`` has the best tag first."""
+    ranks: dict[Tag, int] = {}
+    for tag in accepted:
+        ranks.setdefault(tag, len(ranks))
+    fitting = [
+        (min(found), wheel)
+        for wheel in wheels
+        if (found := [ranks[tag] for tag in python_pins.tags(wheel) & ranks.keys()])
+    ]
+    return min(fitting, key=lambda pair: pair[0])[1] if fitting else None
 
 
 def _package(found: Found, space: Space, accepted: Mapping[str, set[Tag]], origin: Origin | None) -> Package:

@@ -187,15 +187,10 @@ def _installers(choices: Sequence[Choice], space: Space, request: Request) -> tu
     found = []
     for choice in choices:
         target = choice.target
-        ranks = {tag: rank for rank, tag in enumerate(platforms.tags(target, choice.version, choice.libc))}
-        fitting = [
-            (min(ranks[tag] for tag in python_pins.tags(wheel) if tag in ranks), wheel)
-            for wheel in wheels
-            if python_pins.tags(wheel) & ranks.keys()
-        ]
-        if not fitting:
+        wheel = packages.best(wheels, platforms.tags(target, choice.version, choice.libc))
+        if wheel is None:
             raise ResolutionError(f"the Python index has no wheel of uv {version} for {target}")
-        best = python_pins.artifact(min(fitting, key=lambda pair: pair[0])[1])
+        best = python_pins.artifact(wheel)
         found.append(
             python_pins.Installer(
                 target=str(target),

@@ -13,6 +13,7 @@ from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.building import backend
 from dsenv.ecosystems.python.engines.interface import Pin
 from dsenv.ecosystems.python.origins import fetch, metadata
+from dsenv.ecosystems.python.packages import best
 from dsenv.errors import ResolutionError
 from dsenv.pins import Artifact, digest
 
@@ -88,18 +89,17 @@ class Inspector:
 
     def wheels(self, packages: Iterable[Found], located: Located) -> list[Artifact]:
         """Return this machine's wheels of some pins, and bring them into the store."""
-        ranks = {tag: rank for rank, tag in reversed([*enumerate(backend.tags(self.python))])}
+        accepted = backend.tags(self.python)
         found = []
         for package in packages:
-            fitting = [wheel for wheel in package.wheels if python_pins.tags(wheel) & ranks.keys()]
-            if not fitting:
+            wheel = best(package.wheels, accepted)
+            if wheel is None:
                 raise ResolutionError(
                     f"asking {located.name} what building it takes needs {package.name} {package.version}, which has "
                     "no wheel for this machine",
                     hint="Lock on a machine of one of the targets.",
                 )
-            best = min(fitting, key=lambda wheel: min(ranks[tag] for tag in python_pins.tags(wheel) if tag in ranks))
-            found.append(python_pins.artifact(best))
+            found.append(python_pins.artifact(wheel))
         self._request.store.fetch(found, self._request.progress)
         return found
 
