@@ -85,10 +85,7 @@ class Store:
         path = self._artifact(sha256)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-            aside.write_bytes(content)
-            aside.chmod(0o444)
-            aside.replace(path)
+            trees.replace_file(path, content, mode=0o444)
         return sha256
 
     def take(self, path: Path) -> str:

@@ -14,12 +14,13 @@ import fcntl
 import hashlib
 import os
 import posixpath
+import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal
 
-from dsenv.errors import DsenvError, IntegrityError
+from dsenv.errors import DsenvError, IntegrityError, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,6 +219,31 @@ def materialise(tree: Tree, places: Mapping[str, Content], destination: Path, *,
     for path, entry in tree.items():
         if entry.kind == "link":
             (destination / path).symlink_to(entry.content)
+
+
+def replace_file(path: Path, content: bytes, *, mode: int | None = None, durable: bool = False) -> None:
+    """Write a file aside and put it in place in one step: whoever reads it has the old one or the new one.
+
+    Args:
+        path: Where; a file that is there is replaced.
+        content: All of it.
+        mode: Its permission bits, if they are not to be what the umask leaves.
+        durable: Whether it has reached the disk before it is put in place.
+
+    """
+    aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    with writing(path):
+        try:
+            with aside.open("xb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            if mode is not None:
+                aside.chmod(mode)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def copy_file(source: Path, destination: Path) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 from typing import TYPE_CHECKING
 
 from dsenv import spec as specs
-from dsenv.errors import WrongUseError, writing
+from dsenv import tree
+from dsenv.errors import WrongUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,16 +45,6 @@ def edited(project: Project, edit: Callable[[str], str]) -> Iterator[Spec]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file aside and put it in place in one step, through a link if the file is one."""
+    """Replace a file, or what a link leads to, with the mode that it has."""
     path = path.resolve()
-    aside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    with writing(path):
-        try:
-            with aside.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.chmod(path.stat().st_mode & 0o7777)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+    tree.replace_file(path, content, mode=path.stat().st_mode & 0o7777, durable=True)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from dsenv import tree as trees
 from dsenv.builds import PLACE, Built
 from dsenv.errors import BuildError, DsenvError
 from dsenv.outputs import bench as benches
@@ -246,9 +247,7 @@ class _Costs:
     def learn(self, order: Order, seconds: float) -> None:
         """Remember what a build took."""
         self._known[":".join(order.name)] = round(seconds, 1)
-        aside = self._path.with_name(f"{self._path.name}.{os.getpid()}.{order.key[:12]}")
-        aside.write_text(json.dumps(self._known), "utf-8")
-        aside.replace(self._path)
+        trees.replace_file(self._path, json.dumps(self._known).encode())
 
 
 def _told(error: DsenvError) -> str:

@@ -13,7 +13,6 @@ import io
 import json
 import posixpath
 import re
-import secrets
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -27,7 +26,7 @@ from dsenv.ecosystems.python.building import wheels
 from dsenv.pins import Need
 from dsenv.tools import elf
 from dsenv.tools.wheel import Wheel
-from dsenv.tree import WORKERS
+from dsenv.tree import WORKERS, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -248,9 +247,7 @@ def _kept(sha256: str, store: Store, read: Callable[[], Iterable[tuple[str, Libr
         return {path: _library(row) for path, row in json.loads(kept.read_bytes()).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there yet, or damaged
         rows = dict(read())
-        aside = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
-        aside.write_bytes(json.dumps({path: asdict(row) for path, row in rows.items()}).encode())
-        aside.replace(kept)
+        replace_file(kept, json.dumps({path: asdict(row) for path, row in rows.items()}).encode())
         return rows
 
 

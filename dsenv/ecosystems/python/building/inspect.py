@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import threading
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from dsenv.ecosystems.python.origins import fetch, metadata
 from dsenv.ecosystems.python.packages import best
 from dsenv.errors import ResolutionError
 from dsenv.pins import Artifact, digest
+from dsenv.tree import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -185,9 +185,7 @@ class _Asked:
             return json.loads(kept.read_bytes())
         except (OSError, ValueError):
             answer = self._environment(hashes, wheels).ask(command, self._tree(), system, located.title)
-            aside = kept.with_name(f"{kept.name}.{secrets.token_hex(4)}")
-            aside.write_text(json.dumps(answer), "utf-8")
-            aside.replace(kept)
+            replace_file(kept, json.dumps(answer).encode())
             return answer
 
     def _environment(self, hashes: tuple[str, ...], wheels: Sequence[Artifact]) -> backend.Environment:
