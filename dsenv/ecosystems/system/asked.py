@@ -66,13 +66,10 @@ def settle(
             why.setdefault(other, set()).add(f"recommended by {name}")
     words = {f"{name}={chosen[name]}" if name in chosen else name for name in why}
     older = [(name, version) for name, version in chosen.items() if version != offer.offered.get(name)]
-    families: dict[str, list[str]] = {}
-    for stanza in offer.root.show(older):
-        families.setdefault(f"src:{relations.source(stanza)[0]}", []).append(stanza["Version"])
     return Asked(
         words=tuple(sorted(words)),
         why={name: frozenset(reasons) for name, reasons in why.items()},
-        families=families,
+        families=relations.families(offer.root.show(older)),
     )
 
 

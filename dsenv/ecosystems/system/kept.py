@@ -77,13 +77,16 @@ def still_there(rows: Sequence[Kept], store: Store, progress: Progress) -> list[
     """Return the rows whose files can still be had, and say of each where."""
     served = store.servers([one.artifact for one in rows])
     places: dict[str, list[str]] = {}
-    alone = []
+    alone, found = [], []
     for one, url in zip(rows, served, strict=True):
         label = f"{one.row.name} {one.row.version}"
         if url:
             places.setdefault(without_credentials(url).removesuffix(f"/{one.row.filename}"), []).append(label)
         elif not store.missing([one.artifact]):
             alone.append(label)
+        else:
+            continue
+        found.append(one)
     for place, labels in places.items():
         progress.say(f"the archive no longer lists {', '.join(labels)}: kept, {place} still has the files")
     if alone:
@@ -91,7 +94,7 @@ def still_there(rows: Sequence[Kept], store: Store, progress: Progress) -> list[
             f"the archive no longer has {', '.join(alone)}: kept, since this store has the files; nobody else may have "
             "them (dsenv lock --upgrade-package system:NAME lets one go)"
         )
-    return [one for one, url in zip(rows, served, strict=True) if url or not store.missing([one.artifact])]
+    return found
 
 
 def packages(content: bytes, path: str) -> str:

@@ -127,8 +127,10 @@ def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress
     for row in spec.repositories if grounds else ():
         progress.warn(f"{row.name} has no snapshots: keep what is locked from there, in a store or a bundle")
 
+    known = snapshots.settings() if grounds else {}
+
     def surveyed(target: Target) -> Survey:
-        work = _Work(spec=spec, platform=platform, target=target, store=store, progress=progress)
+        work = _Work(spec=spec, platform=platform, target=target, store=store, progress=progress, known=known)
         return work.survey(grounds[target])
 
     with ThreadPoolExecutor(max(len(grounds), 1)) as pool:
@@ -144,7 +146,7 @@ class _Work:
     target: Target
     store: Store
     progress: Progress
-    known: Mapping[str, str] = field(default_factory=snapshots.settings)  # apt's settings about snapshots
+    known: Mapping[str, str]  # apt's settings about snapshots
 
     def survey(self, ground: base.Ground) -> Survey:
         """Fetch the indexes of a ground's sources: as of the project's date, if there is one and it can be had."""

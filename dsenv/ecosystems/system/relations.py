@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from dsenv.formats.deb822 import Stanza
 
@@ -20,6 +20,14 @@ def source(stanza: Stanza) -> tuple[str, str]:
     if match is None:
         return stanza["Package"], stanza["Version"]
     return match[1], match[2] or stanza["Version"]
+
+
+def families(stanzas: Iterable[Stanza]) -> dict[str, list[str]]:
+    """Return the versions of packages by what apt's preferences call their source package: ``src:curl``."""
+    found: dict[str, set[str]] = {}
+    for stanza in stanzas:
+        found.setdefault(f"src:{source(stanza)[0]}", set()).add(stanza["Version"])
+    return {name: sorted(versions) for name, versions in found.items()}
 
 
 def graph(stanzas: Mapping[str, Stanza]) -> dict[str, list[str]]:

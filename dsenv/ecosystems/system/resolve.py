@@ -88,13 +88,13 @@ def _locked(request: Request, target: Target, offer: Survey) -> dict[str, list[s
             if not request.upgrade.releases(package.name):
                 found.setdefault(package.name, []).append(package.version)
     released = _insecure(found, offer) if request.upgrade.security else ()
-    return {name: kept for name, kept in found.items() if name not in released}
+    return {name: versions for name, versions in found.items() if name not in released}
 
 
 def _insecure(locked: Mapping[str, Sequence[str]], offer: Survey) -> set[str]:
     """Return the locked packages of which the release's security suite has a newer version."""
     suite = offer.ground.distribution.security.format(offer.ground.codename)
-    newest = {name: max(map(debversion.order, kept)) for name, kept in locked.items()}
+    newest = {name: max(map(debversion.order, versions)) for name, versions in locked.items()}
     return {
         name
         for (name, version), places in offer.root.places(sorted(locked)).items()
@@ -173,12 +173,9 @@ def _for_building(request: Request, offer: Survey, solved: Solution, locked: Map
         *(word for word in wanted.words if word not in fixed),
     ]
     # A library's headers are those of its own version, which need not be the newest that is on offer.
-    families: dict[str, set[str]] = {}
-    for stanza in solved.stanzas.values():
-        families.setdefault(f"src:{relations.source(stanza)[0]}", set()).add(stanza["Version"])
-    own = {name: sorted(versions) for name, versions in families.items()}
-    kept = {name: versions for name, versions in locked.items() if name not in fixed}
-    found = _solve_beside(offer, words, own, kept)
+    own = relations.families(solved.stanzas.values())
+    others = {name: versions for name, versions in locked.items() if name not in fixed}
+    found = _solve_beside(offer, words, own, others)
     moved = [
         f"{name} {fixed[name]}: {found[name]}" for name in sorted(fixed) if found.get(name, fixed[name]) != fixed[name]
     ]
@@ -193,14 +190,14 @@ def _for_building(request: Request, offer: Survey, solved: Solution, locked: Map
 
 
 def _solve_beside(
-    offer: Survey, words: Sequence[str], own: Mapping[str, Sequence[str]], kept: Mapping[str, Sequence[str]]
+    offer: Survey, words: Sequence[str], own: Mapping[str, Sequence[str]], others: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """Solve with the locked versions preferred; where that has no solution, without."""
-    offer.keep({**own, **kept})
+    offer.keep({**own, **others})
     try:
         return offer.root.solve(words)
     except ResolutionError as error:
-        if kept:
+        if others:
             return _solve_beside(offer, words, own, {})
         raise ResolutionError(
             "what building takes does not go with the packages of the environment",

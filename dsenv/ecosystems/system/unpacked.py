@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import escape
@@ -152,6 +153,7 @@ def _status(packages: Sequence[Package]) -> str:
     )
 
 
+@cache
 def search_table() -> dict[str, Any]:
     """Return what programs of a tree need to find their files."""
     return tomllib.loads(resources.files(__package__).joinpath("search.toml").read_text("utf-8"))
