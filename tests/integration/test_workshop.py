@@ -84,7 +84,7 @@ def test_what_building_takes_moves_nothing_else(tools: Dsenv) -> None:
     assert tools.json("lock")["fresh"]
     answer = tools.json("restore", "--dry-run")
     assert answer["build"] == []
-    assert "jq_1.6-2.1+deb12u1_amd64.deb" in answer["download"] or not answer["download"]
+    assert f"jq_{after['jq']['version']}_amd64.deb" in answer["download"] or not answer["download"]
     assert not any(name.startswith(("gcc", "cpp", "binutils")) for name in answer["download"])
 
 
