@@ -54,7 +54,11 @@ class Restorer:
 
     def run(self, directory: Path, store: Path, word: str, *, user: str = "", umask: int = 0o022, **env: str) -> None:
         """Run a command of dsenv in a project; exit unless it succeeds."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_", "HOME"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTHON", "PIP_", "HOME", "TMPDIR"))
+        }
         completed = subprocess.run(
             [self._python, "-m", "dsenv", word, "--quiet"],
             cwd=directory,
@@ -76,7 +80,7 @@ class Restorer:
         if user:
             for path in (directory, store, *directory.rglob("*")):
                 path.mkdir(exist_ok=True) if path == store else None
-                os.chown(path, pwd.getpwnam(user).pw_uid, -1)
+                os.chown(path, pwd.getpwnam(user).pw_uid, -1, follow_symlinks=False)
         self.run(directory, store, "restore", user=user, umask=umask, **env)
         root = (directory / ".dsenv/current").resolve()
         found = tree.scan(root, skip=RECORDS.__contains__)
