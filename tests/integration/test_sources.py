@@ -6,6 +6,7 @@ All locks here are for a target without a distribution, since apt has no part in
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,6 +155,7 @@ OLD = "from setuptools import setup\nsetup(name='old', version='1.0', py_modules
 
 def test_secrets_go_nowhere(dsenv: Dsenv, server: gits.Server, tmp_path: Path) -> None:
     """A repository and a file that ask who one is: by variables of the address; and nobody else can read them."""
+    dsenv = replace(dsenv, store=tmp_path / "store")  # of which every file is read
     repository = gits.Repository(tmp_path, "pkg")
     repository.commit({**PURE, "pyproject.toml": gits.pyproject("pkg")})
     (tmp_path / "served" / "plain-1.0-py3-none-any.whl").write_bytes(fake.wheel("plain", "1.0"))
