@@ -438,6 +438,23 @@ def test_compilers_are_needed_where_something_is_compiled(tmp_path: Path) -> Non
 # All together, with a source that brings its own backend and requires nothing
 
 
+def test_an_editable_source_is_asked_in_place_and_anew(tmp_path: Path) -> None:
+    """Beside it may lie all the project's data: no copy is made, and nothing is remembered that may have changed."""
+    gits.write(tmp_path / "own", OWN)
+
+    def version() -> str:
+        gathered = _gathered(tmp_path)
+        (text,) = gathered.redirect(["own @ ./own#editable=true"])
+        origin = gathered.of(Requirement(text).url or "")
+        assert origin
+        return origin.metadata.version
+
+    assert version() == "1.5"
+    assert not (tmp_path / "store" / "artifacts").exists()
+    gits.write(tmp_path / "own", {"own_backend.py": BACKEND.replace("1.5", "1.6")})
+    assert version() == "1.6"
+
+
 def _request(tmp_path: Path, *, previous: Any = ()) -> Request:
     return Request(
         spec=None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,7 @@ from dsenv.ecosystems.python import uv
 from dsenv.ecosystems.python.building import hooks
 from dsenv.ecosystems.python.origins.local import pyproject
 from dsenv.errors import IntegrityError, ResolutionError, ToolError
-from dsenv.tools import process
+from dsenv.tools import archive, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,7 +92,7 @@ def requirements(texts: Iterable[str], whose: str) -> tuple[str, ...]:
 
 def languages(directory: Path) -> tuple[str, ...]:
     """Return the languages of a source that take a compiler."""
-    suffixes = {path.suffix.lower() for path in directory.rglob("*") if path.suffix and path.is_file()}
+    suffixes = {posixpath.splitext(member.path)[1].lower() for member in archive.members(directory)}
     return tuple(sorted({_LANGUAGES[suffix] for suffix in suffixes & _LANGUAGES.keys()}))
 
 

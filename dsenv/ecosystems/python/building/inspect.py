@@ -182,6 +182,8 @@ class _Asked:
         key = digest([_ASKED, command, source, hashes, self._inspector.python])
         kept = store.cache("backends") / f"{key}.json"
         try:
+            if located.is_in_place:  # what it is known by is not all that a backend reads
+                raise FileNotFoundError(kept)
             return json.loads(kept.read_bytes())
         except (OSError, ValueError):
             answer = self._environment(hashes, wheels).ask(command, self._tree(), system, located.title)

@@ -111,7 +111,7 @@ def check(path: Path, name: str, version: str) -> None:
     if said.version != version or str(filename[1]) != version:
         raise IntegrityError(
             f"building {name} {version} made version {said.version}",
-            hint="Its version depends on something else than its source: see how it is told, or use a release of it.",
+            hint="If it is editable, run `dsenv lock --refresh`; else its version depends on more than its source.",
         )
 
 

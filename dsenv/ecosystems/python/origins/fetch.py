@@ -45,6 +45,11 @@ class Located:
     reference: Reference | None = None  # what asked for it
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether no copy was made of it: it is editable."""
+        return self.reference is not None and self.reference.editable
+
+    @property
     def title(self) -> str:
         """It for a person."""
         where = f"{self.place}@{self.commit[:12]}" if self.commit else self.place
@@ -179,25 +184,36 @@ def _unknown(filename: str, place: str, request: Request) -> Artifact:
 
 
 def _own(reference: Reference, request: Request) -> Artifact:
-    """Return what lies in the project's directory, as it is now."""
-    directory = request.store.network.directory
-    if directory is None:
-        raise StaleLockError(f"{reference.place} lies in a project's directory, and none is known")
-    sha256 = archive.state(local.there(reference, directory))
-    suffix = "" if reference.suffix else ".tar"
-    filename = reference.place.rpartition("/")[2] if reference.suffix else f"{reference.name}{suffix}"
-    found = Artifact(filename=filename, sha256=sha256, urls=(reference.place,))
+    """Return what lies in the project's directory, as it is now.
+
+    Of an editable source no copy is made, since all the project's data may lie beside it: it is known by what counts.
+    """
+    path = local.there(reference, project(request.store))
+    if reference.editable:
+        (sha256,) = local.states([reference], project(request.store)).values()
+        return Artifact(filename=f"{reference.name}.tar", sha256=sha256, urls=(reference.place,))
+    filename = path.name if reference.suffix else f"{reference.name}.tar"
+    found = Artifact(filename=filename, sha256=archive.state(path), urls=(reference.place,))
     request.store.fetch([found], request.progress)
     return found
 
 
+def project(store: Store) -> Path:
+    """Return the project's directory."""
+    if store.network.directory is None:
+        raise StaleLockError("something lies in a project's directory, and none is known")
+    return store.network.directory
+
+
 def unpacked(located: Located, directory: Path, store: Store) -> Path:
-    """Unpack a source and return the directory in it that the package is built from.
+    """Unpack a source and return the directory in it that the package is built from; an editable one is used in place.
 
     Raises:
         IntegrityError: It holds what leads out of it, or has no such directory.
 
     """
+    if located.is_in_place:
+        return _inner(located, project(store) / located.place)
     try:
         hooks.unpack(store.path(located.artifact), directory, located.form)
     except (
@@ -209,6 +225,10 @@ def unpacked(located: Located, directory: Path, store: Store) -> Path:
         zipfile.BadZipFile,
     ) as error:
         raise IntegrityError(f"the source of {located.title} cannot be unpacked", cause=str(error)) from error
+    return _inner(located, directory)
+
+
+def _inner(located: Located, directory: Path) -> Path:
     inner = directory / located.subdirectory
     if not inner.is_dir():
         raise IntegrityError(f"the source of {located.title} has no directory {located.subdirectory}")
