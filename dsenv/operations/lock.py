@@ -75,6 +75,9 @@ def lock(
             "the lock has to be resolved, and --offline forbids to ask", hint="Run it without --offline."
         )
     with project.busy(progress):
+        for row in ECOSYSTEMS:
+            for sentence in row.obstacles(project.directory) if spec.parts[row.name] else ():
+                progress.warn(sentence)
         previous = locks.read_previous(project.directory)
         if fresh := _fresh(spec, previous, forced=forced):
             return fresh  # another dsenv has written it meanwhile

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.python.credentials import network
     from dsenv.ecosystems.python.digests import canonical, identity
     from dsenv.ecosystems.python.install import recipe
-    from dsenv.ecosystems.python.interop import adopt, export, exports
+    from dsenv.ecosystems.python.interop import adopt, export, exports, obstacles, repacked, translate
     from dsenv.ecosystems.python.linking import libraries, revealed
     from dsenv.ecosystems.python.pins import artifacts, check, groups, owns, read, versions, write
     from dsenv.ecosystems.python.probe import expectation
@@ -45,13 +45,16 @@ __all__ = [
     "name",
     "needs",
     "network",
+    "obstacles",
     "owns",
     "read",
     "recipe",
     "recorded",
+    "repacked",
     "resolve",
     "revealed",
     "title",
+    "translate",
     "unsupported",
     "versions",
     "write",
@@ -62,7 +65,7 @@ DOORS = {
     "building.wheels": ("builds", "recorded"),
     "credentials": ("network",),
     "install": ("recipe",),
-    "interop": ("adopt", "export", "exports"),
+    "interop": ("adopt", "export", "exports", "obstacles", "repacked", "translate"),
     "linking": ("libraries", "revealed"),
     "digests": ("canonical", "identity"),
     "pins": ("artifacts", "check", "groups", "owns", "read", "versions", "write"),

@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
 
-from dsenv.ecosystem import Adopted
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import platforms
 from dsenv.ecosystems.python.building import pins as building
 from dsenv.errors import LockFormatError, WrongUseError
+from dsenv.foreign import Adopted
 from dsenv.formats import toml_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from packaging.tags import Tag
 
     from dsenv.ecosystems.python.pins import Chosen, Pins
-    from dsenv.pins import Selection, Target
+    from dsenv.pins import Artifact, Selection, Target
+    from dsenv.store import Store
 
 exports: Final = ("requirements", "uv-constraints")
 
@@ -53,6 +55,22 @@ def adopt(files: Mapping[str, str]) -> Adopted | None:
         pins=python_pins.Pins(interpreters=(), lock=lock),
         count=sum(package.version is not None for package in lock.packages),
     )
+
+
+def repacked(pins: Pins, which: Artifact | str, store: Store) -> None:
+    """Return nothing: Python's index replaces no file."""
+    del pins, which, store
+
+
+def obstacles(directory: Path) -> tuple[str, ...]:
+    """Return nothing: nothing stands in Python's way."""
+    del directory
+    return ()
+
+
+def translate(filename: str, text: str) -> None:
+    """Return nothing: no other tool's lock is translated."""
+    del filename, text
 
 
 def export(form: str, pins: Pins, selections: Sequence[Selection]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dsenv.ecosystems.r.building import builds
+    from dsenv.ecosystems.r.foreign import obstacles, translate
     from dsenv.ecosystems.r.install import recipe
     from dsenv.ecosystems.r.pins import (
         adopt,
         artifacts,
-        builds,
         canonical,
         check,
         delivered,
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
         write,
     )
     from dsenv.ecosystems.r.probe import expectation, libraries
+    from dsenv.ecosystems.r.repacks import repacked
     from dsenv.ecosystems.r.resolve import needs, resolve
-    from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
+    from dsenv.ecosystems.r.sources import expand
+    from dsenv.ecosystems.r.spec import Spec, inputs, network, unsupported
 
 name = "r"
 title = "R"
@@ -52,24 +55,28 @@ __all__ = [
     "name",
     "needs",
     "network",
+    "obstacles",
     "owns",
     "read",
     "recipe",
     "recorded",
+    "repacked",
     "resolve",
     "revealed",
     "title",
+    "translate",
     "unsupported",
     "versions",
     "write",
 ]
 
 DOORS = {
+    "building": ("builds",),
+    "foreign": ("obstacles", "translate"),
     "install": ("recipe",),
     "pins": (
         "adopt",
         "artifacts",
-        "builds",
         "canonical",
         "check",
         "delivered",
@@ -85,7 +92,9 @@ DOORS = {
         "write",
     ),
     "probe": ("expectation", "libraries"),
+    "repacks": ("repacked",),
     "resolve": ("needs", "resolve"),
-    "spec": ("Spec", "expand", "inputs", "network", "unsupported"),
+    "sources": ("expand",),
+    "spec": ("Spec", "inputs", "network", "unsupported"),
 }
 """By room, what it answers of ``dsenv.ecosystem.Ecosystem``."""

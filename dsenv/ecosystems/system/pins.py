@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsenv.builds import Build, Built
-    from dsenv.ecosystem import Adopted, Offer
+    from dsenv.ecosystem import Offer
+    from dsenv.foreign import Adopted
     from dsenv.pins import Need
     from dsenv.steps import Place
+    from dsenv.store import Store
 
 OWN_REASONS: Final = ("base", "dependency", "recommended by ")  # why a row is there that nobody asked for
 PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]*[a-z0-9+]$")]
@@ -236,6 +238,22 @@ def _answers(root: Root, asked: set[tuple[str, str]], building: set[tuple[str, s
         found[row.build].update(_need(row.name, why) for why in row.why if not why.startswith(OWN_REASONS))
     there = {row.name for row in root.installed}
     return found[False] == asked and found[True] == {pair for pair in building if pair[0] not in there}
+
+
+def repacked(pins: Pins, which: Artifact | str, store: Store) -> None:
+    """Return nothing: an archive replaces no file of a version."""
+    del pins, which, store
+
+
+def obstacles(directory: Path) -> tuple[str, ...]:
+    """Return nothing: nothing stands in its way."""
+    del directory
+    return ()
+
+
+def translate(filename: str, text: str) -> None:
+    """Return nothing: no other tool's lock is translated."""
+    del filename, text
 
 
 def groups(pins: Pins) -> Sequence[str]:
