@@ -772,3 +772,29 @@ def test_a_lock_whose_source_lies_elsewhere_is_refused(project: Project, old: st
     assert r_pins.read(LockFiles(table=tomllib.loads(text)))[0].packages == pins.packages
     with pytest.raises(LockFormatError):
         r_pins.read(LockFiles(table=tomllib.loads(text.replace(old, new))))
+
+
+def test_what_is_said_of_packages_that_are_not_there(project: Project, cran: fake.Cran) -> None:
+    cran.add("aa", "1.0", SystemRequirements="libcurl")
+    pins = project.lock('packages = ["aa"]\nsuggests = ["bb"]\nsystem-requirements = { aa = ["jq"], cc = [] }')
+    assert project.talk.warnings == [
+        "[r] suggests names bb, which nothing needs",
+        "[r] system-requirements names cc, which nothing needs",
+    ]
+    assert (pins.packages[0].needs, pins.packages[0].build_needs) == (("jq",), ())
+    needs = {(need.name, need.why, need.build) for need in r_pins.revealed(pins, {})}
+    assert needs == {("jq", "r:aa", False)}
+
+
+def test_a_change_of_address_is_told_only_where_it_decides() -> None:
+    def asked(tables: str, head: str = "") -> object:
+        text = HEAD.format(project=head) + tables
+        spec = specs.parse(text)
+        return inputs(spec.parts["r"], spec.platform)
+
+    table = 'repositories = [{{ name = "x", url = "https://{}"{} }}]'
+    assert asked('repositories = ["CRAN"]') == asked("")
+    assert asked(table.format("a.example", "")) != asked(table.format("b.example", ""))
+    dated = ', as-of-url = "https://a.example/{date}"'
+    assert asked(table.format("a.example", dated)) == asked(table.format("a.example", ""))
+    assert asked(table.format("a.example", dated), DAY) != asked(table.format("a.example", ""), DAY)

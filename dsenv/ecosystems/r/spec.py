@@ -295,7 +295,7 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         groups.setdefault(normal_group(group), set()).add(str(request))
     table: Table = {
         "packages": sorted(groups.pop("", ())),
-        "repositories": [_repository_input(item) for item in spec.repositories],
+        "repositories": [_repository_input(item, platform) for item in spec.repositories],
         "targets": sorted(str(target) for target in platform.targets),
         "version": spec.version,
     }
@@ -306,7 +306,8 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "suggests": sorted(set(spec.suggests)),
         "as-of": "" if spec.from_apt else str(platform.as_of or ""),
         "after-as-of": [] if spec.from_apt or not platform.as_of else sorted(platform.after_as_of),
-        "bioconductor": spec.bioconductor.version or "",
+        "as-of-url": spec.as_of_url if platform.as_of and spec.as_of_url else "",
+        "bioconductor": " ".join(filter(None, (spec.bioconductor.version, spec.bioconductor.url))),
         "system-requirements": {
             name: sorted(set(spec.system_requirements[name])) for name in sorted(spec.system_requirements)
         },
@@ -314,5 +315,9 @@ def inputs(spec: Spec, platform: Platform) -> Table:
     return {**table, **{key: value for key, value in further.items() if value}}
 
 
-def _repository_input(item: str | Repository) -> str:
-    return item if isinstance(item, str) else f"{item.name} {without_credentials(item.url)}"
+def _repository_input(item: str | Repository, platform: Platform) -> str:
+    """Return what decides where packages come from; which address R has set for ``"CRAN"`` does not."""
+    if isinstance(item, str):
+        return item
+    dated = (item.as_of_url,) if platform.as_of and item.as_of_url else ()
+    return " ".join([item.name, *map(without_credentials, (item.url, *dated))])

@@ -62,8 +62,18 @@ def _resolve(request: Request, found: Distribution) -> r_pins.Pins:
     question.finder.exceptions = frozenset(_exception(text) for text in request.platform.after_as_of)
     request.progress.update("resolving the R packages")
     solution = times.settle(question, request.progress)
+    _tell_unused(request, solution)
     tarballs = fetched(solution.chosen.values(), request)
     return _pins(request, found, where, solution, tarballs, others)
+
+
+def _tell_unused(request: Request, solution: Solution) -> None:
+    """Point out what dsenv.toml says of packages that are not there."""
+    spec: Spec = request.spec
+    for key, names in (("suggests", spec.suggests), ("system-requirements", spec.system_requirements)):
+        unused = sorted({*names} - solution.chosen.keys())
+        if unused:
+            request.progress.warn(f"[r] {key} names {', '.join(unused)}, which nothing needs")
 
 
 def _check_unmixed(found: Distribution) -> None:
