@@ -1,9 +1,11 @@
-"""One artifact over the network: from any of its addresses, resumed after a cut, checked by its sha256."""
+"""One file over the network: from any of its addresses, resumed after a cut, checked by what is known of it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dsenv.errors import DownloadError, DsenvError, IntegrityError, StaleLockError
@@ -22,12 +24,55 @@ ATTEMPTS: Final = 3  # for one address, each resuming the one before
 PAUSE: Final = 1.0  # seconds before a server that is busy is asked again, if it does not say how many
 MOST: Final = 30.0  # seconds that a server may ask to wait
 _LOCK: Final = "Run `dsenv lock`."
+_LOST: Final = (404, 410)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unhashed:
+    """A file whose sha256 is to be learned by downloading it."""
+
+    filename: str
+    urls: tuple[str, ...]  # in the order in which they are tried
+    md5: str = ""  # where an index has it
+    size: int | None = None
+    fresh: bool = False  # whether its addresses serve something else every now and then: nothing is remembered
+
+
+Wanted = Artifact | Unhashed
+
+
+class LostError(DownloadError):
+    """No address has the file: each answered that there is none.
+
+    Args:
+        files: Those that are lost.
+        cause: What was answered.
+        hint: What else to do.
+
+    """
+
+    def __init__(self, files: Sequence[Wanted], cause: str, hint: str = "") -> None:
+        names = ", ".join(file.filename for file in files)
+        super().__init__(f"{names} could not be downloaded", cause=cause, hint=hint or "Check the addresses.")
+        self.files = tuple(files)
+
+
+class MismatchError(IntegrityError):
+    """The addresses serve something else than what a lock names."""
+
+    def __init__(self, artifact: Artifact, cause: str) -> None:
+        super().__init__(
+            f"{artifact.filename} is not the file that the lock names",
+            cause=cause,
+            hint="Find out who changed it, the lock or the server, before you go on.",
+        )
+        self.artifact = artifact
 
 
 class Meter:
     """Counts what all download threads have brought."""
 
-    def __init__(self, missing: Sequence[Artifact], progress: Progress) -> None:
+    def __init__(self, missing: Sequence[Wanted], progress: Progress) -> None:
         self._lock = threading.Lock()
         self._progress = progress
         self._count = len(missing)
@@ -67,8 +112,8 @@ def server(artifact: Artifact, network: Network) -> str:
     return next((url for url in artifact.urls if http.serves(url, network, artifact.size)), "")
 
 
-def fill(partial: Path, artifact: Artifact, meter: Meter, network: Network) -> None:
-    """Complete a file, which may hold a beginning already, from the first address that serves the artifact's bytes.
+def fill(partial: Path, artifact: Wanted, meter: Meter, network: Network) -> None:
+    """Complete a file, which may hold a beginning already, from the first address that serves the right bytes.
 
     Args:
         partial: The file; it exists.
@@ -78,7 +123,8 @@ def fill(partial: Path, artifact: Artifact, meter: Meter, network: Network) -> N
 
     Raises:
         IntegrityError: The addresses served other bytes than the hash names.
-        DownloadError: No address served the file.
+        LostError: No address has the file.
+        DownloadError: No address served it.
 
     """
     troubles: list[DsenvError] = []
@@ -90,7 +136,7 @@ def fill(partial: Path, artifact: Artifact, meter: Meter, network: Network) -> N
     raise _failure(artifact, troubles)
 
 
-def _from_one(url: str, partial: Path, artifact: Artifact, meter: Meter, network: Network) -> DsenvError | None:
+def _from_one(url: str, partial: Path, artifact: Wanted, meter: Meter, network: Network) -> DsenvError | None:
     """Complete the file from one address, or return what its last attempt ended with."""
     if url.startswith(git.PREFIX) or "://" not in url:
         return _packed(url, partial, artifact, meter, network)
@@ -117,7 +163,7 @@ def _from_one(url: str, partial: Path, artifact: Artifact, meter: Meter, network
             return None
 
 
-def _attempt(url: str, partial: Path, artifact: Artifact, meter: Meter, network: Network) -> None:
+def _attempt(url: str, partial: Path, artifact: Wanted, meter: Meter, network: Network) -> None:
     from dsenv.tools import http  # noqa: PLC0415
 
     with partial.open("r+b") as sink:
@@ -127,13 +173,13 @@ def _attempt(url: str, partial: Path, artifact: Artifact, meter: Meter, network:
                 meter.add(size)
                 if artifact.size is not None and sink.tell() > artifact.size:
                     break
-    if file_sha256(partial) != artifact.sha256:
+    if wrong := _wrong(partial, artifact):
         os.truncate(partial, 0)
-        raise IntegrityError(f"{without_credentials(url)} served other bytes than sha256:{artifact.sha256}")
+        raise IntegrityError(f"{without_credentials(url)} served other bytes than {wrong}")
     meter.finished()
 
 
-def _packed(url: str, partial: Path, artifact: Artifact, meter: Meter, network: Network) -> DsenvError | None:
+def _packed(url: str, partial: Path, artifact: Wanted, meter: Meter, network: Network) -> DsenvError | None:
     """Make the file of a commit, or of what lies in the project's directory, or return why that cannot be."""
     is_own = not url.startswith(git.PREFIX)
     os.truncate(partial, 0)
@@ -145,7 +191,8 @@ def _packed(url: str, partial: Path, artifact: Artifact, meter: Meter, network: 
                 meter.add(len(piece))
         except (DownloadError, FileNotFoundError) as error:
             return error if isinstance(error, DsenvError) else StaleLockError(f"there is no {url} any more", hint=_LOCK)
-    if file_sha256(partial) == artifact.sha256:
+    wrong = _wrong(partial, artifact)
+    if not wrong:
         meter.finished()
         return None
     os.truncate(partial, 0)
@@ -163,17 +210,37 @@ def _own(url: str, network: Network) -> Path:
     return path
 
 
-def _failure(artifact: Artifact, troubles: list[DsenvError]) -> DsenvError:
+def _wrong(path: Path, wanted: Wanted) -> str:
+    """Return what a file's bytes were to be and are not, "" when they are."""
+    if isinstance(wanted, Artifact):
+        return "" if file_sha256(path) in wanted.hashes else f"sha256:{wanted.sha256}"
+    if wanted.md5:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        if found != wanted.md5:
+            return f"md5:{wanted.md5}"
+    size = path.stat().st_size
+    return f"{wanted.size} bytes" if wanted.size not in {None, size} else ""
+
+
+def _failure(artifact: Wanted, troubles: list[DsenvError]) -> DsenvError:
+    from dsenv.tools import http  # noqa: PLC0415
+
     if stale := next((trouble for trouble in troubles if isinstance(trouble, StaleLockError)), None):
         return stale
     cause = "\n".join(": ".join(filter(None, (trouble.sentence, trouble.cause))) for trouble in troubles)
     if any(isinstance(trouble, IntegrityError) for trouble in troubles):
+        if isinstance(artifact, Artifact):
+            return MismatchError(artifact, cause)
         return IntegrityError(
-            f"{artifact.filename} is not the file that the lock names",
+            f"{artifact.filename} is not the file that its index lists",
             cause=cause,
-            hint="Find out who changed it, the lock or the server, before you go on.",
+            hint="Try again later, or from another mirror: one of the two may be halfway through an update.",
         )
-    hint = next((trouble.hint for trouble in troubles if trouble.hint), artifact.hint)
+    hint = next((trouble.hint for trouble in troubles if trouble.hint), "")
+    hint = hint or (artifact.hint if isinstance(artifact, Artifact) else "")
+    if troubles and all(isinstance(trouble, http.AnswerError) and trouble.status in _LOST for trouble in troubles):
+        return LostError([artifact], cause, hint)
     hint = hint or "Check the network, then run it again."
     return DownloadError(f"{artifact.filename} could not be downloaded", cause=cause or "no address known", hint=hint)
 

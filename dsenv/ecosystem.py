@@ -13,7 +13,6 @@ stand on. Ecosystems never import each other: needs and provides pass as the val
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
-    from types import ModuleType
 
     from pydantic import BaseModel
 
     from dsenv.builds import Build, Built
+    from dsenv.foreign import Adopted, Repack, Translation
     from dsenv.ground import GroundCheck, HostPlan, MachineCheck
     from dsenv.network import Network
     from dsenv.pins import Artifact, Need, Provided, Selection, Target, Vouched
@@ -64,30 +63,6 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, str | int | float)
 
 
-class Opened:
-    """An ecosystem's package with its rooms behind doors: each is imported when the first of its doors is used.
-
-    Most commands need few rooms, and all of them together take a tenth of a second.
-
-    Args:
-        package: Its ``DOORS`` say which room answers what: one of its own, or another module. The rest is its own.
-
-    """
-
-    def __init__(self, package: ModuleType) -> None:
-        self._package = package
-        self._rooms = {door: room for room, doors in package.DOORS.items() for door in doors}
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self._rooms:
-            return getattr(self._package, name)
-        where = self._rooms[name]
-        is_whole = where.startswith(f"{__package__}.")
-        room = importlib.import_module(where if is_whole else f"{self._package.__name__}.{where}")
-        self.__dict__[name] = getattr(room, name)  # so that it is looked up once
-        return self.__dict__[name]
-
-
 class Offer(Protocol):
     """What a target's distribution has on offer, before anything is solved."""
 
@@ -99,6 +74,9 @@ class Offer(Protocol):
 
     def providing(self, soname: str) -> str | None:
         """Return the package that brings a shared library (``libgomp.so.1``), or ``None`` when none is known to."""
+
+    def libraries(self, names: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the packages whose shared libraries are linked when one builds with each (``libgdal-dev``)."""
 
     @property
     def label(self) -> str:
@@ -167,16 +145,6 @@ class LockFiles:
     provenance: Table = field(default_factory=dict)  # what the pins were resolved with: part of no digest
     files: dict[str, str] = field(default_factory=dict)  # by name in the project's directory
     exports: dict[str, str] = field(default_factory=dict)  # the same, for files that nothing reads back
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adopted:
-    """What a lock file that another tool wrote says."""
-
-    filename: str  # "pylock.toml"
-    tool: str  # as it calls itself: "uv"
-    pins: Any  # the ecosystem's own model, as far as it can be filled: to be preferred
-    count: int  # of versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +248,18 @@ class Ecosystem(Protocol):
 
     def adopt(self, files: Mapping[str, str]) -> Adopted | None:
         """Return what another tool's lock file pins, or ``None``; raise ``LockFormatError`` for a damaged one."""
+
+    def obstacles(self, directory: Path) -> Sequence[str]:
+        """Return what in a project's directory stands in the environment's way, each with the way out."""
+
+    def translate(self, filename: str, text: str) -> Translation | None:
+        """Return what another tool's lock says, for a first dsenv.toml; ``None`` when it is none of this ecosystem."""
+
+    def repacked(self, pins: Any, which: Artifact | str, store: Store) -> Repack | None:
+        """Return what the addresses of an artifact, or of a package by its name, serve now, if that is another file.
+
+        ``None`` as well when it is not one of those that are repacked.
+        """
 
     @property
     def exports(self) -> Sequence[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from dsenv.ecosystem import Adopted
+    from dsenv.foreign import Adopted
     from dsenv.pins import Selection
     from dsenv.spec import Spec
 

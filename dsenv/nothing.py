@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsenv.builds import Build, Built
-    from dsenv.ecosystem import Adopted, Offer
-    from dsenv.pins import Need, Selection, Target
+    from dsenv.ecosystem import Offer
+    from dsenv.foreign import Adopted
+    from dsenv.pins import Artifact, Need, Selection, Target
     from dsenv.steps import Place
     from dsenv.store import Store
 
@@ -32,6 +33,22 @@ def adopt(files: Mapping[str, str]) -> Adopted | None:
     """Return nothing: no lock files of other tools are read."""
     del files
     return None
+
+
+def translate(filename: str, text: str) -> None:
+    """Return nothing: no other tool's lock is translated."""
+    del filename, text
+
+
+def obstacles(directory: Path) -> Sequence[str]:
+    """Return what stands in its way in a directory: nothing."""
+    del directory
+    return ()
+
+
+def repacked(pins: Any, which: Artifact | str, store: Store) -> None:
+    """Return nothing: no file of a version is replaced."""
+    del pins, which, store
 
 
 def groups(pins: Any) -> Sequence[str]:

@@ -48,11 +48,13 @@ class Artifact:
     size: int | None = None  # bytes
     urls: tuple[str, ...] = ()  # in the order in which they are tried
     hint: str = ""  # what else to do where none of them serves it
+    accepted: tuple[str, ...] = ()  # further hashes: other bytes that are as good
 
     def __post_init__(self) -> None:
-        if not SHA256.fullmatch(self.sha256):
-            msg = f"{self.filename}: {self.sha256!r} is not a sha256"
-            raise ValueError(msg)
+        for sha256 in self.hashes:
+            if not SHA256.fullmatch(sha256):
+                msg = f"{self.filename}: {sha256!r} is not a sha256"
+                raise ValueError(msg)
         if self.size is not None and self.size < 1:
             msg = f"{self.filename}: {self.size} is not a size"
             raise ValueError(msg)
@@ -64,6 +66,11 @@ class Artifact:
     def is_own(self) -> bool:
         """Whether it lies in the project's directory, by an address that is only a path: ``pkgs/own``."""
         return any("://" not in url for url in self.urls)
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hashes of which one has to be the file's."""
+        return (self.sha256, *self.accepted)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -12,6 +12,8 @@ import tomlkit
 from dsenv.errors import WrongUseError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tomlkit.items import Array
 
 _PARTS: Final = ("python", "r", "system")
@@ -136,6 +138,33 @@ def starter(name: str, target: str) -> str:
     document["project"]["name"] = project_name(name)
     document["platform"]["targets"] = [target]
     return tomlkit.dumps(document)
+
+
+def translated(text: str, part: str, table: Mapping[str, Any]) -> str:
+    """Return the text of a starter file that has one part only, as another tool's lock says it."""
+    document = cast("Any", tomlkit.parse(text))
+    for other in _PARTS:
+        if other in document:
+            del document[other]
+    made = tomlkit.table()
+    for key, value in table.items():
+        made[key] = _written(value)
+    document[part] = made
+    return tomlkit.dumps(document)
+
+
+def _written(value: Any) -> Any:
+    """Return a value in the form in which a person would write it: lists one item a line, tables on one."""
+    if isinstance(value, dict):
+        inline = tomlkit.inline_table()
+        inline.update(value)
+        return inline
+    if isinstance(value, list):
+        array = tomlkit.array()
+        for item in value:
+            array.append(_written(item))
+        return array.multiline(multiline=True)
+    return value
 
 
 def project_name(text: str) -> str:

@@ -42,6 +42,7 @@ class Input:
     name: str  # "wheels/numpy-2.4.6-….whl"
     source: Artifact | str | Path  # a locked artifact, a text, or a file made from artifacts
     sha256: str = ""  # of a file made from artifacts: it is checked again when it is handed over
+    identity: str = ""  # what a key knows it by instead of its hash: the content of what comes in several packings
     executable: bool = False
 
 

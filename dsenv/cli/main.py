@@ -19,7 +19,20 @@ from dsenv.errors import DsenvError, Exit, InterruptedByUserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = ("init", "add", "remove", "lock", "restore", "run", "status", "verify", "docker", "export", "schema")
+COMMANDS: Final = (
+    "init",
+    "add",
+    "remove",
+    "lock",
+    "restore",
+    "run",
+    "status",
+    "verify",
+    "docker",
+    "export",
+    "store",
+    "schema",
+)
 """In the order of the help; each is a module of ``dsenv.cli.commands`` with a ``command`` in it."""
 
 _OS_HINTS: Final = {

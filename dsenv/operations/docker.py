@@ -74,8 +74,9 @@ def docker(
                 f"the engine builds for linux-{engine.architecture}, not for {target}",
                 hint="Write the context with --no-build, and build it where the engine is of that kind.",
             )
-        made = building.perform(selected, image.PLACE, store, progress)
-        store.fetch(selected.artifacts(image.PLACE), progress)
+        with selected.explaining(store):
+            made = building.perform(selected, image.PLACE, store, progress)
+            store.fetch(selected.artifacts(image.PLACE), progress)
         libraries.warn(selected, store, progress, made)
         recipes = selected.recipes(image.PLACE, store, progress, made)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)

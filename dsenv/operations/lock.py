@@ -75,12 +75,16 @@ def lock(
             "the lock has to be resolved, and --offline forbids to ask", hint="Run it without --offline."
         )
     with project.busy(progress):
+        for row in ECOSYSTEMS:
+            for sentence in row.obstacles(project.directory) if spec.parts[row.name] else ():
+                progress.warn(sentence)
         previous = locks.read_previous(project.directory)
         if fresh := _fresh(spec, previous, forced=forced):
             return fresh  # another dsenv has written it meanwhile
         adopted = {name: other for name, other in locks.adoptable(project.directory).items() if spec.parts[name]}
         for other in () if upgrade else adopted.values():
             progress.say(f"{other.filename} was written by {other.tool}: its {other.count} versions are preferred")
+        upgrades = _upgrades(previous, packages, everything=upgrade, security=security)
         work = _Work(
             project=project,
             spec=spec,
@@ -88,8 +92,9 @@ def lock(
             progress=progress,
             previous=previous,
             adopted={name: other.pins for name, other in adopted.items()},
-            upgrades=_upgrades(previous, packages, everything=upgrade, security=security),
-            forced=forced,
+            upgrades=upgrades,
+            # Where only other packages are let go, the system stands.
+            forced=upgrade or refresh or security or bool(upgrades[FOUNDATION.name].names),
         )
         found = _carry_over(build.record(work.resolve(), store, progress), previous)
         kept = {other.filename: locks.set_aside(project.directory, other.filename) for other in adopted.values()}
@@ -144,7 +149,7 @@ class _Work:
     previous: Sequence[Locks]
     adopted: Mapping[str, Any]  # another tool's pins, by ecosystem
     upgrades: Mapping[str, Upgrade]
-    forced: bool
+    forced: bool  # whether the system is solved again in any case
 
     def resolve(self) -> Locks:
         """Resolve what does not answer the spec; only what needs another part's answer waits for it."""
@@ -166,7 +171,11 @@ class _Work:
         if any(offer.candidate(need.name) is None for offer in offers.values() for need in needs):
             return None
         parts = {row.name: held.parts[row.name] for row in asked if row.name in held.parts}
-        stale = [row for row in asked if row.name not in parts or self._stale(row, parts[row.name])]
+        stale = [
+            row
+            for row in asked
+            if row.name not in parts or self._stale(row, parts[row.name]) or self.upgrades[row.name].names
+        ]
         found = self._side_by_side(stale, offers, needs, lambda: FOUNDATION.provided(standing.pins))
         parts |= found
         revealed = {need for row in asked for need in row.revealed(parts[row.name].pins, offers)}

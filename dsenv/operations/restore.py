@@ -167,8 +167,9 @@ def _build(project: Project, wanted: RestorePlan, store: Store, progress: Progre
     selected, mode = wanted.selected, wanted.mode
     _sweep(project, keep=_KEPT)
     place = output.next_place(project, selected.id, mode)
-    built = build.make(wanted.workshop, selected, place)
-    store.fetch(selected.artifacts(place), progress)
+    with selected.explaining(store):
+        built = build.make(wanted.workshop, selected, place)
+        store.fetch(selected.artifacts(place), progress)
     if mode == "project":
         libraries.warn(selected, store, progress, built)
     recipes = selected.recipes(place, store, progress, built)

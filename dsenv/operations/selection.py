@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dsenv.download import MismatchError
 from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 from dsenv.errors import WrongUseError
 from dsenv.pins import NO_GROUPS, Selection, Target, normal_group
@@ -60,6 +62,17 @@ class Selected:
     def artifacts(self, place: Place) -> list[Artifact]:
         """Return all files that a place needs."""
         return [item for ecosystem, pins in self.parts() for item in ecosystem.artifacts(pins, self.selection, place)]
+
+    @contextlib.contextmanager
+    def explaining(self, store: Store) -> Iterator[None]:
+        """Say more of a file that is served in other bytes than those that are locked, if its ecosystem knows more."""
+        try:
+            yield
+        except MismatchError as error:
+            for ecosystem, pins in self.parts():
+                if found := ecosystem.repacked(pins, error.artifact, store):
+                    raise found.error from error
+            raise
 
     def recipes(self, place: Place, store: Store, progress: Progress, built: Results) -> list[Recipe]:
         """Return all steps for a place; its artifacts are in the store."""

@@ -186,7 +186,8 @@ def _lay_inputs(inputs: Sequence[Input], after: Mapping[str, Built], directory: 
         if isinstance(item.source, str):
             path.write_text(item.source, "utf-8")
         elif isinstance(item.source, Artifact):
-            _copy(store.path(item.source), path, item.source.sha256, item.name)
+            source = store.path(item.source)
+            _copy(source, path, source.name, item.name)  # whichever of its hashes is here: that is a file's name
         else:
             _copy(item.source, path, item.sha256, item.name)
         path.chmod(0o755 if item.executable else 0o644)

@@ -213,6 +213,8 @@ def _key(build: Build, root: Root, after: Sequence[str], *, canonical: bool) -> 
 
 
 def _sha256(item: Input) -> str:
+    if item.identity:
+        return item.identity
     if isinstance(item.source, str):
         return trees.content_sha256(item.source.encode())
     if isinstance(item.source, Artifact):

@@ -6,6 +6,7 @@ A plain tar, sorted by path, with nothing of who made it, where and when; direct
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 import tarfile
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ def state(path: Path) -> str:
 
 def _is_left_behind(path: str) -> bool:
     directory, _, name = path.rpartition("/")
+    if re.fullmatch(r"src/[^/]+\.(?:o|so|dll)|.+\.Rcheck|\.Rproj\.user|\.Rhistory|\.RData", path):
+        return True  # by R
     if name in _CACHES or name in _MORE_CACHES or name.endswith((".pyc", ".egg-info")):
         return True
     return not directory and name in {*_LEFT_BEHIND, *_OWN}

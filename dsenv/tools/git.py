@@ -100,6 +100,22 @@ class Repository:
         """Bring all branches and tags, with their history: versions are counted from tags."""
         self._fetch(("+HEAD:refs/dsenv/HEAD", "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"), "--prune")
 
+    def asked(self, revision: str) -> str | None:
+        """Return the commit that the server has for a tag, a branch or a ``refs/…``; "" is its default branch.
+
+        Raises:
+            DownloadError: It does not answer.
+
+        """
+        names = [f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", f"refs/heads/{revision}", revision]
+        argv = [*_git(), "ls-remote", "--quiet", "--", self._place, *(names if revision else ["HEAD"])]
+        completed = process.run(argv, env=self._env, codes=None)
+        if completed.code:
+            raise self._failure(completed.stderr)
+        rows = [line.split("\t", 1) for line in completed.stdout.splitlines() if "\t" in line]
+        found = {name: commit for commit, name in rows}
+        return next((found[name] for name in (names if revision else ["HEAD"]) if name in found), None)
+
     def fetch_commit(self, commit: str) -> None:
         """Bring one commit, alone where the server hands out commits."""
         try:
@@ -172,13 +188,16 @@ class Repository:
         argv = self._argv("fetch", "--quiet", "--force", "--no-tags", "--no-write-fetch-head", *options)
         completed = process.run([*argv, "--", self._place, *refspecs], env=self._env, codes=None)
         if completed.code:
-            text = CREDENTIALS.sub("", completed.stderr.strip())
-            refused = any(word in text for word in _REFUSALS)
-            raise DownloadError(
-                f"git could not fetch {without_credentials(self._place)}",
-                cause=text,
-                hint=_NO_CREDENTIALS if refused else "Check the address, the network and the proxy.",
-            )
+            raise self._failure(completed.stderr)
+
+    def _failure(self, stderr: str) -> DownloadError:
+        text = CREDENTIALS.sub("", stderr.strip())
+        refused = any(word in text for word in _REFUSALS)
+        return DownloadError(
+            f"git could not fetch {without_credentials(self._place)}",
+            cause=text,
+            hint=_NO_CREDENTIALS if refused else "Check the address, the network and the proxy.",
+        )
 
     def _argv(self, *words: str) -> list[str]:
         return [*_git(), "--git-dir", str(self._home), *words]

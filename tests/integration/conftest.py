@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = Path(__file__).parents[2]
+CRAN = Path(os.environ.get("DSENV_TEST_CRAN") or ROOT.parent / "shared" / "cran")  # the frozen slice
 HEAD = """\
 [project]
 name = "{name}"
@@ -32,6 +39,10 @@ packages = ["six", "idna"]
 [system]
 packages = ["jq"]
 """
+EVERYTHING = [
+    *("dplyr", "ggplot2", "tidyr", "readr", "purrr", "stringr", "shiny", "rmarkdown", "sf", "lme4", "data.table"),
+    *("plumber", "testthat", "targets"),
+]
 BOOTSTRAP = "bootstrap:debian:bookworm"
 
 
@@ -71,6 +82,11 @@ class Dsenv:
         """Write the project's dsenv.toml."""
         (self.directory / "dsenv.toml").write_text(HEAD.format(name=name, base=base) + tables)
         return self
+
+    def r(self, url: str, packages: list[str], tables: str = "") -> Dsenv:
+        """Write the project's dsenv.toml for R packages of one repository."""
+        head = f'[r]\nversion = "4.2"\nrepositories = [{{ name = "CRAN", url = "{url}" }}]\n'
+        return self.spec(f"{head}packages = {json.dumps(packages)}\n{tables}")
 
     def versions(self) -> dict[str, str]:
         """Return what is locked of Python, by name."""
@@ -131,4 +147,29 @@ def penguins(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Dsenv:
     project("lock")
     project("restore")
     project("run", "--", "sh", "analysis/run.sh", "results")
+    return project
+
+
+@pytest.fixture(scope="session")
+def slice_() -> Iterator[str]:
+    """Return the address of the slice, without listings' dates, as Python's server has them."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(CRAN)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory, store: Path, slice_: str) -> Dsenv:
+    """Return a project of well-known R packages, locked as sources."""
+    project = Dsenv(tmp_path_factory.mktemp("everything"), store).r(slice_, EVERYTHING)
+    project("lock")
     return project

@@ -8,19 +8,20 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from packaging.pylock import Pylock
 
 from dsenv.ecosystems.python import uv
+from tests.integration.conftest import CRAN
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.conftest import Dsenv
 
 pytestmark = [pytest.mark.apt, pytest.mark.index]
-CRAN = Path(__file__).parents[3] / "shared" / "cran"
 
 
 def _run(*words: str | Path, cwd: Path) -> str:
@@ -56,19 +57,23 @@ def test_uv_and_pip_install_the_same_versions_from_pylock(small: Dsenv, tmp_path
         assert {name: found.get(name) for name in _versions(small)} == _versions(small)
 
 
-@pytest.mark.cran
-def test_renv_reads_the_export(penguins: Dsenv, tmp_path: Path) -> None:
-    """renv reads every record, takes its own hash of the installed packages for ours, and finds nothing to change."""
-    if not CRAN.is_dir():
-        pytest.skip(f"the slice of CRAN is not at {CRAN}")
+@pytest.fixture(scope="module")
+def renv(penguins: Dsenv, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a library with renv in it."""
     tarball = next((CRAN / "src" / "contrib").glob("renv_*.tar.gz"))
-    library = tmp_path / "library"
-    library.mkdir()
-    penguins("run", "--", "R", "CMD", "INSTALL", "--no-docs", f"--library={library}", str(tarball), HOME=str(tmp_path))
+    library = tmp_path_factory.mktemp("renv")
+    penguins("run", "--", "R", "CMD", "INSTALL", "--no-docs", f"--library={library}", str(tarball), HOME=str(library))
+    return library
+
+
+@pytest.mark.cran
+@pytest.mark.skipif(not CRAN.is_dir(), reason=f"the slice of CRAN is not at {CRAN}")
+def test_renv_reads_the_export(penguins: Dsenv, renv: Path, tmp_path: Path) -> None:
+    """renv reads every record, takes its own hash of the installed packages for ours, and finds nothing to change."""
     (tmp_path / "project").mkdir()
     shutil.copy(penguins.directory / "renv.lock", tmp_path / "project")
     script = f"""
-        library(renv, lib.loc = "{library}")
+        library(renv, lib.loc = "{renv}")
         lock <- renv::lockfile_read("renv.lock")
         Sys.setenv(RENV_LOCKFILE_VERSION = "1")
         packages <- names(lock$Packages)
@@ -94,6 +99,47 @@ def test_renv_reads_the_export(penguins: Dsenv, tmp_path: Path) -> None:
     assert found["r"] == "4.2.2"
     assert found["versions"] == {name: record["Version"] for name, record in ours["Packages"].items()}
     assert found["hashes"] == {name: record["Hash"] for name, record in ours["Packages"].items()}
+    again = json.loads((tmp_path / "project" / "again.lock").read_text())
+    assert again["Packages"] == ours["Packages"]
+
+
+@pytest.mark.cran
+@pytest.mark.skipif(not CRAN.is_dir(), reason=f"the slice of CRAN is not at {CRAN}")
+def test_renv_reads_the_export_of_sources(everything: Dsenv, penguins: Dsenv, renv: Path, tmp_path: Path) -> None:
+    """renv reads every record and computes from each DESCRIPTION the hash that stands there."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "renv.lock").write_bytes(everything.locks()["renv.lock"])
+    for row in tomllib.loads(everything.locks()["dsenv.lock"].decode())["r"]["packages"]:
+        if "source" in row:
+            tarball = everything.store / "artifacts" / row["source"]["sha256"][0][:2] / row["source"]["sha256"][0]
+            (tmp_path / "tarballs").mkdir(exist_ok=True)
+            (tmp_path / "tarballs" / row["source"]["filename"]).symlink_to(tarball)
+    script = f"""
+        library(renv, lib.loc = "{renv}")
+        lock <- renv::lockfile_read("renv.lock")
+        Sys.setenv(RENV_LOCKFILE_VERSION = "1")
+        hashes <- vapply(names(lock$Packages), function(name) {{
+            record <- lock$Packages[[name]]
+            file <- sprintf("{tmp_path}/tarballs/%s_%s.tar.gz", name, record$Version)
+            untar(file, files = file.path(name, "DESCRIPTION"), exdir = tempdir())
+            renv:::renv_hash_description(file.path(tempdir(), name, "DESCRIPTION"))
+        }}, character(1))
+        renv::lockfile_write(lock, "again.lock")
+        cat(jsonlite::toJSON(as.list(hashes), auto_unbox = TRUE))
+    """
+    completed = penguins(
+        "run",
+        "--",
+        "sh",
+        "-c",
+        f"cd {tmp_path}/project && Rscript - <<'END'\n{script}\nEND\n",
+        HOME=str(tmp_path),
+        RENV_CONFIG_SANDBOX_ENABLED="FALSE",
+    )
+    match = re.search(r"\{.*\}\s*$", completed.stdout)
+    assert match, completed.stdout + completed.stderr
+    ours = json.loads(everything.locks()["renv.lock"])
+    assert json.loads(match[0]) == {name: record["Hash"] for name, record in ours["Packages"].items()}
     again = json.loads((tmp_path / "project" / "again.lock").read_text())
     assert again["Packages"] == ours["Packages"]
 

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "dsenv"
 FILES = sorted(PACKAGE.rglob("*.py"))
 LINES = 400
 
-_BASE = {"builds", "errors", "ground", "network", "pins", "progress", "formats", "model", "steps", "tree"}
+_BASE = {"builds", "errors", "foreign", "ground", "network", "pins", "progress", "formats", "model", "steps", "tree"}
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "pins": set(),
@@ -32,20 +32,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tree": {"errors"},
     "steps": {"pins"},
     "builds": {"steps"},
+    "foreign": {"errors"},
     "ground": set(),
     "network": set(),
+    "addresses": {"errors", "model", "pins", "tools"},
     "tools": {"errors", "pins", "formats", "network", "tree"},
     "download": {"errors", "network", "pins", "progress", "tree", "tools"},
-    "store": {"download", "errors", "network", "pins", "progress", "tree"},
+    "artifacts": {"download", "errors", "network", "pins", "progress", "tree"},
+    "store": {"artifacts", "errors", "network", "pins", "progress", "tree"},
     "project": {"errors", "progress"},
-    "ecosystem": {"builds", "errors", "ground", "network", "pins", "progress", "steps", "store", "tree"},
-    "nothing": {"builds", "ecosystem", "pins", "steps", "store"},
-    "ecosystems.python": _BASE | {"ecosystem", "store", "tools"},
-    "ecosystems.r": _BASE | {"ecosystem", "nothing", "store", "tools"},
+    "ecosystem": {"builds", "errors", "foreign", "ground", "network", "pins", "progress", "steps", "store", "tree"},
+    "nothing": {"builds", "ecosystem", "foreign", "pins", "steps", "store"},
+    "ecosystems.python": _BASE | {"addresses", "ecosystem", "nothing", "store", "tools"},
+    "ecosystems.r": _BASE | {"addresses", "download", "ecosystem", "nothing", "store", "tools"},
     "ecosystems.system": _BASE | {"ecosystem", "nothing", "store", "tools"},
     "ecosystems": {"ecosystem", "ecosystems.python", "ecosystems.r", "ecosystems.system"},
     "spec": {"ecosystem", "ecosystems", "ecosystems.system", "errors", "formats", "model", "pins"},
-    "locks": {"ecosystem", "ecosystems", "errors", "formats", "pins", "spec"},
+    "locks": {"ecosystem", "ecosystems", "errors", "foreign", "formats", "pins", "spec"},
     "outputs": {"builds", "errors", "pins", "progress", "project", "steps", "store", "tools", "tree"},
 }
 """What a room may import beside itself; ``operations`` may import all of these, ``cli`` operations as well."""

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsenv import network as networks
+from dsenv.addresses import Address, Keys
 from dsenv.ecosystems.python import credentials, dates, indexes, pip_config, simple, uv
-from dsenv.ecosystems.python.credentials import Address, Keys
 from dsenv.ecosystems.python.engines import uv as engine
 from dsenv.ecosystems.python.engines import uv_limits
 from dsenv.ecosystems.python.engines.interface import Found, Pin, Question, Route

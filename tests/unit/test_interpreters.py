@@ -99,7 +99,7 @@ def _request(
         previous=previous,
         upgrade=upgrade or Upgrade(),
         offers={
-            target: Locked(label="debian bookworm", offered=BOOKWORM, whole=True)
+            target: Locked(label="debian bookworm", offered=BOOKWORM, dependencies={}, whole=True)
             for target in targets
             if target.os == "linux"
         },
@@ -209,8 +209,8 @@ def test_a_distribution_without_it_is_named(tmp_path: Path, listed: Any) -> None
 
 
 def test_only_a_whole_offer_says_that_there_is_no_package() -> None:
-    rows = Locked(label="debian bookworm", offered=BOOKWORM)
-    archive = Locked(label="debian bookworm", offered=BOOKWORM, whole=True)
+    rows = Locked(label="debian bookworm", offered=BOOKWORM, dependencies={})
+    archive = Locked(label="debian bookworm", offered=BOOKWORM, dependencies={}, whole=True)
     (need,) = interpreters.needs(Spec(version="3.11"), {LINUX: rows}, ())
     assert (need.name, need.why) == ("python3.11", "python")
     assert interpreters.needs(Spec(version="3.12"), {LINUX: archive}, ()) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -476,3 +477,77 @@ def test_built_files_are_made_once(tmp_path: Path) -> None:
     path.with_name("digest").write_text("beside it")
     path.unlink()
     assert store.built("key", "f", build).read_text() == "2"
+
+
+def _unhashed(*urls: str, md5: str = "", fresh: bool = False) -> download.Unhashed:
+    return download.Unhashed(filename="x.tar.gz", urls=urls, md5=md5, fresh=fresh)
+
+
+MD5 = hashlib.md5(BODY, usedforsecurity=False).hexdigest()
+
+
+def test_a_hash_is_learned_once(tmp_path: Path) -> None:
+    """What was learned is not asked for again while it is here and sound; what may change is."""
+    asked: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        _send(handler, BODY)
+
+    store = Store(tmp_path)
+    with _serving(answer) as url:
+        (artifact,) = store.learn([_unhashed(url, md5=MD5)])
+        assert artifact == Artifact(
+            filename="x.tar.gz", sha256=hashlib.sha256(BODY).hexdigest(), size=len(BODY), urls=(url,)
+        )
+        assert store.read_checked(artifact).read_bytes() == BODY
+        assert store.learn([_unhashed(f"{url}/mirror", md5=MD5)])[0].sha256 == artifact.sha256
+        assert len(asked) == 1
+        store.learn([_unhashed(url, fresh=True)])
+        store.learn([_unhashed(url, fresh=True)])
+        assert len(asked) == 3
+        store.path(artifact).chmod(0o644)
+        store.path(artifact).write_bytes(b"damaged")
+        store.learn([_unhashed(url, md5=MD5)])
+        assert len(asked) == 4
+        assert store.read_checked(artifact).read_bytes() == BODY
+
+
+def test_what_an_index_says_of_a_file_is_checked(tmp_path: Path) -> None:
+    """The next address is tried where one serves something else."""
+    store = Store(tmp_path)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        _send(handler, BODY if handler.path == "/good" else b"something else")
+
+    with _serving(answer) as url:
+        assert store.learn([_unhashed(f"{url}/bad", f"{url}/good", md5=MD5)])[0].size == len(BODY)
+        with pytest.raises(IntegrityError, match=r"x\.tar\.gz is not the file that its index lists"):
+            Store(tmp_path / "other").learn([_unhashed(f"{url}/bad", md5=MD5)])
+        with pytest.raises(IntegrityError, match="is not the file that its index lists"):
+            store.learn([replace(_unhashed(f"{url}/other"), size=3)])
+
+
+def test_all_lost_files_are_named(tmp_path: Path) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        _send(handler, BODY, status=200 if handler.path == "/here" else 404)
+
+    with _serving(answer) as url:
+        wanted = [replace(_unhashed(f"{url}/{name}"), filename=name) for name in ("c", "here", "a")]
+        with pytest.raises(download.LostError, match="a, c could not be downloaded") as caught:
+            Store(tmp_path).learn(wanted)
+    assert [file.filename for file in caught.value.files] == ["a", "c"]
+    with pytest.raises(DownloadError, match="offline"):
+        Store(tmp_path, offline=True).learn(wanted)
+
+
+def test_any_accepted_hash_will_do(tmp_path: Path) -> None:
+    other = replace(_artifact(), sha256="0" * 64, accepted=(_artifact().sha256,), size=None)
+    store = Store(tmp_path)
+    with _serving(lambda handler: _send(handler, BODY)) as url:
+        store.fetch([replace(other, urls=(url,))])
+    assert store.path(other).name == _artifact().sha256
+    assert store.read_checked(other).read_bytes() == BODY
+    assert store.missing([other]) == []
+    with pytest.raises(ValueError, match="is not a sha256"):
+        replace(other, accepted=("x",))

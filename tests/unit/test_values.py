@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsenv.ecosystems.r.spec import parse_request
+from dsenv.ecosystems.r.requests import parse_request
 from dsenv.ecosystems.r.versions import RVersion
 from dsenv.pins import TARGETS, Artifact, Target, digest, without_credentials
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dsenv.outputs.workshop import Order
     from dsenv.steps import Place
 
+SHOW = "cp @/in/a.tar @/out/a.txt"
 CASES = Path(__file__).parents[1] / "cases" / "build-log"
 
 
@@ -365,3 +366,24 @@ def test_only_what_is_recorded_is_built_for_a_lock() -> None:
         Build(name="c", title="", inputs=(), steps=(), after=("b",)),
     ]
     assert [build.name for build in operation._recorded(builds)] == ["a", "b"]
+
+
+def test_another_packing_of_the_same_content_is_the_same_build(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = HASH, store.keep(b"the same, packed again")
+
+    def wanted(*hashes: str, identity: str = "the content") -> Demand:
+        artifact = Artifact(filename="a.tar", sha256=hashes[0], accepted=hashes[1:])
+        item = Input(name="a.tar", source=artifact, identity=identity)
+
+        def at(place: Place) -> dict[str, list[Build]]:
+            return {"x": [Build(name="a", title="a 1", inputs=(item,), steps=script(place, SHOW))]}
+
+        return replace(demand({}), builds=at)
+
+    assert (
+        beside(wanted(first, second), tmp_path / "store").make()["x"]["a"].path.read_text() == "the same, packed again"
+    )
+    assert not beside(wanted(first), tmp_path / "store").lacking
+    assert beside(wanted(first, identity=""), tmp_path / "store").lacking
+    assert beside(wanted(first, identity="another content"), tmp_path / "store").lacking

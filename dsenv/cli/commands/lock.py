@@ -28,15 +28,34 @@ _SHOWN: Final = 30  # packages of a part that are named
 )
 @click.option("--security", is_flag=True, help="Only system packages that the distribution has mended, by source.")
 @click.option("--refresh", is_flag=True, help="Ask the indexes again, and keep the pins.")
+@click.option(
+    "--accept-repack",
+    "repacks",
+    multiple=True,
+    metavar="NAME",
+    help="Take what the addresses of this package serve now: r:metafor. Nothing else is done.",
+)
 @click.option("--locked", is_flag=True, help="Fail if the lock would have to change.")
 def command(
-    session: Session, *, upgrade: bool, packages: tuple[str, ...], security: bool, refresh: bool, locked: bool
+    session: Session,
+    *,
+    upgrade: bool,
+    packages: tuple[str, ...],
+    security: bool,
+    refresh: bool,
+    repacks: tuple[str, ...],
+    locked: bool,
 ) -> Report:
     """Bring the locks up to dsenv.toml; what it does not force to move stays."""
     from dsenv.operations.lock import lock  # noqa: PLC0415
 
     project = session.project()
     spec = session.spec(project)
+    if repacks:
+        from dsenv.operations import repack  # noqa: PLC0415
+
+        changed = repack.accept(project, session.store(spec), session.terminal, repacks)
+        return Report(lines=[f"wrote {name}" for name in changed], data={"changed": list(changed)})
     result = lock(
         project,
         spec,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.python.resolve import needs, resolve
     from dsenv.ecosystems.python.sources import expand
     from dsenv.ecosystems.python.spec import Spec, inputs, unsupported
+    from dsenv.nothing import obstacles, repacked, translate
 
 name = "python"
 title = "Python"
@@ -45,19 +46,23 @@ __all__ = [
     "name",
     "needs",
     "network",
+    "obstacles",
     "owns",
     "read",
     "recipe",
     "recorded",
+    "repacked",
     "resolve",
     "revealed",
     "title",
+    "translate",
     "unsupported",
     "versions",
     "write",
 ]
 
 DOORS = {
+    "dsenv.nothing": ("obstacles", "repacked", "translate"),
     "building.editable": ("delivered",),
     "building.wheels": ("builds", "recorded"),
     "credentials": ("network",),

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValidationError
 
-from dsenv.ecosystem import Adopted
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import platforms
 from dsenv.ecosystems.python.building import pins as building
 from dsenv.errors import LockFormatError, WrongUseError
+from dsenv.foreign import Adopted
 from dsenv.formats import toml_write
 
 if TYPE_CHECKING:

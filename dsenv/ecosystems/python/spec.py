@@ -10,7 +10,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
-from dsenv.ecosystems.python import addresses, dates
+from dsenv import addresses
+from dsenv.ecosystems.python import dates
 from dsenv.ecosystems.python.origins import reference
 from dsenv.ecosystems.python.origins.reference import Table
 from dsenv.model import Array, Model, Text, printable

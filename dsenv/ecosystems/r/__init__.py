@@ -5,21 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dsenv.ecosystems.r.building import builds
+    from dsenv.ecosystems.r.foreign import obstacles, translate
     from dsenv.ecosystems.r.install import recipe
     from dsenv.ecosystems.r.pins import (
         artifacts,
         canonical,
         check,
+        groups,
         identity,
         owns,
         read,
+        revealed,
         versions,
         write,
     )
-    from dsenv.ecosystems.r.probe import expectation
+    from dsenv.ecosystems.r.probe import expectation, libraries
+    from dsenv.ecosystems.r.repacks import repacked
     from dsenv.ecosystems.r.resolve import needs, resolve
-    from dsenv.ecosystems.r.spec import Spec, expand, inputs, network, unsupported
-    from dsenv.nothing import adopt, builds, delivered, export, exports, groups, libraries, recorded, revealed
+    from dsenv.ecosystems.r.sources import expand
+    from dsenv.ecosystems.r.spec import Spec, inputs, network, unsupported
+    from dsenv.nothing import adopt, delivered, export, exports, recorded
 
 name = "r"
 title = "R"
@@ -45,43 +51,42 @@ __all__ = [
     "name",
     "needs",
     "network",
+    "obstacles",
     "owns",
     "read",
     "recipe",
     "recorded",
+    "repacked",
     "resolve",
     "revealed",
     "title",
+    "translate",
     "unsupported",
     "versions",
     "write",
 ]
 
 DOORS = {
-    "dsenv.nothing": (
-        "adopt",
-        "builds",
-        "delivered",
-        "export",
-        "exports",
-        "groups",
-        "libraries",
-        "recorded",
-        "revealed",
-    ),
+    "dsenv.nothing": ("adopt", "delivered", "export", "exports", "recorded"),
+    "building": ("builds",),
+    "foreign": ("obstacles", "translate"),
     "install": ("recipe",),
     "pins": (
         "artifacts",
         "canonical",
         "check",
+        "groups",
         "identity",
         "owns",
         "read",
+        "revealed",
         "versions",
         "write",
     ),
-    "probe": ("expectation",),
+    "probe": ("expectation", "libraries"),
+    "repacks": ("repacked",),
     "resolve": ("needs", "resolve"),
-    "spec": ("Spec", "expand", "inputs", "network", "unsupported"),
+    "sources": ("expand",),
+    "spec": ("Spec", "inputs", "network", "unsupported"),
 }
 """By room, what it answers of ``dsenv.ecosystem.Ecosystem``."""

@@ -1,27 +1,31 @@
 """Which steps make R and its packages work in place.
 
-The files come with the system packages. What remains is where R looks: only in the environment's own libraries. On
-Debian that takes more than one variable, because its Renviron.site puts the machine's site library first.
+R's files, and those of packages that the distribution has built, come with the system packages; what was built from
+source is unpacked into a library of its own. What remains is where R looks: only in the environment's own libraries.
+On Debian that takes more than one variable, because its Renviron.site puts the machine's site library first.
 """
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.r import session
-from dsenv.steps import Dereference, Derive, Place, Recipe, SetEnv, Step
+from dsenv.ecosystems.r import building, session
+from dsenv.steps import Dereference, Derive, Input, Place, Recipe, Run, SetEnv, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dsenv.builds import Built
-    from dsenv.ecosystems.r.pins import Pins
+    from dsenv.ecosystems.r.pins import Package, Pins
     from dsenv.pins import Selection
     from dsenv.progress import Progress
     from dsenv.store import Store
 
 _HOME: Final = "usr/lib/R"
-_LIBRARIES: Final = ("usr/lib/R/site-library", "usr/lib/R/library")
+_OWN: Final = "usr/lib/R/library"  # R's, with what it recommends
+_LIBRARIES: Final = ("usr/lib/R/site-library", _OWN)
+_UNPACK: Final = "unpack.sh"
 _FRONT_ENDS: Final = ("usr/lib/R/bin/R", "usr/bin/R")  # two files, both with the paths below written in
 _BUILT_IN: Final = (
     ("R_HOME_DIR", "usr/lib/R"),
@@ -35,30 +39,49 @@ def recipe(
     pins: Pins, selection: Selection, place: Place, store: Store, progress: Progress, built: Mapping[str, Built]
 ) -> Recipe:
     """Return the steps for a place."""
-    del selection, store, progress, built
-    title = f"R {pins.version}, {len(pins.packages)} packages"
+    del store, progress
+    count = len(pins.selected(selection))
+    title = f"R {pins.version}, {count} packages"
     if place.kind == "host":
-        note = f"R {pins.version} and its {len(pins.packages)} packages: they are those of the locked distribution"
+        note = f"R {pins.version} and its {count} packages: they are those of the locked distribution"
         return Recipe(name="r", title="no R", notes=(note,))
-    steps = _isolation(place)
+    sources = building.sources(pins, selection)
+    libraries = _libraries(place, sources=bool(sources))
+    steps = _isolation(place, libraries)
     notes: tuple[str, ...] = ()
     if place.kind == "project":
         steps += _relocation(place)
         if " " in place.root:
             notes = ("R CMD INSTALL and the like: make cannot work in a path with a space",)
     variables = [step.name for step in steps if isinstance(step, SetEnv)]
-    profiles = session.profiles(place, pins.version, _libraries(place), variables)
-    return Recipe(name="r", title=title, steps=(*profiles, *steps), notes=notes)
+    profiles = session.profiles(place, pins.version, libraries, variables)
+    inputs: tuple[Input, ...] = ()
+    if sources:
+        inputs = tuple(_inputs(sources, built))
+        steps.append(Run(argv=("sh", f"{place.inputs}/{_UNPACK}", library(place))))
+    return Recipe(name="r", title=title, inputs=inputs, steps=(*profiles, *steps), notes=notes)
 
 
-def _isolation(place: Place) -> list[Step]:
+def library(place: Place) -> str:
+    """Return where the packages lie that were built from source."""
+    return f"{place.prefix}/library"
+
+
+def _inputs(sources: Iterable[Package], built: Mapping[str, Built]) -> Iterator[Input]:
+    yield Input(name=_UNPACK, source=resources.files(__package__).joinpath(_UNPACK).read_text("utf-8"))
+    for row in sources:
+        made = built[row.name]
+        yield Input(name=f"library/{row.name}.tar", source=made.path, sha256=made.sha256)
+
+
+def _isolation(place: Place, libraries: Sequence[str]) -> list[Step]:
     """Return the steps after which R sees no library but the environment's."""
     return [
         SetEnv(name="R_PROFILE", value=f"{place.prefix}/{session.SITE}"),
         SetEnv(name="R_PROFILE_USER", value=f"{place.prefix}/{session.USER}"),
         SetEnv(name="R_ENVIRON", value="/dev/null"),
         SetEnv(name="R_ENVIRON_USER", value="/dev/null"),  # the profile reads .Renviron
-        SetEnv(name="R_LIBS", value=":".join(_libraries(place))),
+        SetEnv(name="R_LIBS", value=":".join(libraries)),
         SetEnv(name="R_LIBS_SITE", value="NULL"),
         SetEnv(name="R_LIBS_USER", value="NULL"),
         # The maintainer script of libpaper1 would choose it, from the locale of whoever installs.
@@ -86,7 +109,13 @@ def _relocation(place: Place) -> list[Step]:
     ]
 
 
-def _libraries(place: Place) -> list[str]:
+def _libraries(place: Place, *, sources: bool) -> list[str]:
+    """Return all libraries, the first to look in first.
+
+    Packages of the distribution and those built from source are never mixed: beside these only R's own library counts.
+    """
+    if sources:
+        return [library(place), f"{place.root}/{_OWN}"]
     return [f"{place.root}/{path}" for path in _LIBRARIES]
 
 

@@ -2,56 +2,170 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
-from dsenv.ecosystems.r.versions import RVersion
+from dsenv import addresses
+from dsenv.ecosystems.r import requests
+from dsenv.ecosystems.r.requests import NAME, WITH_R, Remote, RPackageRequest, parse_request
+from dsenv.errors import WrongUseError
 from dsenv.model import Array, Model, Text, printable
 from dsenv.network import Network
+from dsenv.pins import normal_group, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dsenv.ecosystem import Platform, Table
 
-# "Writing R Extensions" 1.1.1: ASCII letters, digits and dots, at least two, not ending in a dot.
-_NAME: Final = r"[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]"
-_BOUND: Final = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([0-9]+(?:[.-][0-9]+)*)\s*")
-_ENTRY: Final = re.compile(rf"({_NAME})\s*((?:(?:>=|<=|==|!=|>|<)[^,]*)(?:,[^,]*)*)?")
-_OTHER_SOURCE: Final = re.compile(r"[\w.-]+::.*|[\w.-]+/[\w.-]+(?:@.*)?")
-
-
-def _check_entry(value: Any) -> Any:
-    if not isinstance(value, str):
-        msg = "packages by table (git, path) are not supported yet: name a package of the repository"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic turns a ValueError into a finding
-    return value
-
-
-_WITH_R: Final = frozenset(  # R's own: no repository has them
-    (
-        *("base", "compiler", "datasets", "grDevices", "graphics", "grid", "methods"),
-        *("parallel", "splines", "stats", "stats4", "tcltk", "tools", "utils"),
-    )
-)
+APT: Final = ("apt",)
+CRAN: Final = "CRAN"
+BIOC: Final = "bioc"
+_RESERVED: Final = {"apt", BIOC}
+_OF_R: Final = "this package is a part of R itself: leave it out"
+_BOUNDS_ONLY: Final = "expected the name of an R package with bounds, such as `rlang==1.1.1`"
 
 
 def _check_text(text: str) -> str:
     printable(text)
-    if _OTHER_SOURCE.fullmatch(text):
-        msg = "packages from Bioconductor, GitHub or a path are not supported yet"
-        raise ValueError(msg)
-    if parse_request(text).name in _WITH_R:
-        msg = "this package is a part of R itself: leave it out"
-        raise ValueError(msg)
+    if parse_request(text).name in WITH_R:
+        raise ValueError(_OF_R)
     return text
 
 
-RRequest = Annotated[str, BeforeValidator(_check_entry), AfterValidator(_check_text)]
+def _check_bound(text: str) -> str:
+    found = parse_request(_check_text(text))
+    if found.remote or found.repository or not found.bounds:
+        raise ValueError(_BOUNDS_ONLY)
+    return text
+
+
+def _checked(check: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda text: check(printable(text)))
+
+
+RName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
+
+
+class Entry(Model):
+    """A package whose source, repository or Suggests have to be said."""
+
+    name: RName | None = Field(default=None, description="The package's name, where its source cannot tell it in time.")
+    version: Text = Field(default="", description="Bounds: `>=1.2,<2`.")
+    repository: Text = Field(default="", description="The only repository that it may come from.")
+    git: Annotated[str, _checked(requests.check_git)] | None = Field(
+        default=None, description="The address of a git repository."
+    )
+    rev: Annotated[str, _checked(requests.check_rev)] = Field(
+        default="", description="A branch, tag or commit of it; `lock` pins the commit."
+    )
+    subdirectory: Annotated[str, _checked(requests.check_subdirectory)] = Field(
+        default="", description="Where in it the package lies."
+    )
+    path: Annotated[str, _checked(requests.check_path)] | None = Field(
+        default=None, description="A directory or a source tarball of the project."
+    )
+    url: Annotated[str, _checked(requests.check_tarball)] | None = Field(
+        default=None, description="The address of a source tarball."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Entry:
+        places = [key for key in ("git", "path", "url", "repository") if getattr(self, key)]
+        if len(places) > 1:
+            msg = f"a package comes from one place: expected only one of `{'`, `'.join(places)}`"
+            raise ValueError(msg)
+        if (self.rev or self.subdirectory) and not self.git:
+            msg = "`rev` and `subdirectory` belong to `git`"
+            raise ValueError(msg)
+        if self.name is None and (not places or self.repository or self.version):
+            msg = "expected a `name`"
+            raise ValueError(msg)
+        if self.name in WITH_R:
+            raise ValueError(_OF_R)
+        if self.version:
+            requests.parse_bounds(self.version)
+        return self
+
+    def request(self) -> RPackageRequest:
+        """Return the entry as a value."""
+        remote = None
+        if self.git:
+            remote = Remote(kind="git", url=self.git, rev=self.rev, subdirectory=self.subdirectory)
+        elif self.path:
+            remote = Remote(kind="path", path=self.path)
+        elif self.url:
+            remote = Remote(kind="url", url=self.url)
+        bounds = requests.parse_bounds(self.version) if self.version else ()
+        return RPackageRequest(self.name or "", bounds, self.repository, remote)
+
+
+def _kind(value: Any) -> str:
+    return "table" if isinstance(value, dict | Model) else "text"
+
+
+RRequest = Annotated[
+    Annotated[str, AfterValidator(_check_text), Tag("text")] | Annotated[Entry, Tag("table")], Discriminator(_kind)
+]
+SystemPackage = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+RBound = Annotated[str, AfterValidator(_check_bound)]
+
+
+def _check_template(text: str) -> str:
+    if "{date}" not in text:
+        msg = "expected an address with `{date}` in the place of `2026-11-20`"
+        raise ValueError(msg)
+    addresses.check(text.replace("{date}", "2026-11-20"))
+    return text
+
+
+class Repository(Model):
+    """A repository in CRAN's form."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
+        description="What it is called; letters and digits, joined by `.`, `_` or `-`."
+    )
+    url: Annotated[str, AfterValidator(addresses.check)] = Field(description="Its address, above `src/contrib`.")
+    as_of_url: Annotated[str, _checked(_check_template)] | None = Field(
+        default=None, description="The address of its state of a day, with `{date}` in it."
+    )
+
+
+def _check_repositories(found: tuple[str | Repository, ...]) -> tuple[str | Repository, ...]:
+    if "apt" in found and len(found) > 1:
+        msg = '`"apt"` stands alone: the distribution\'s R packages and others break each other'
+        raise ValueError(msg)
+    for name in (item for item in found if isinstance(item, str)):
+        if name not in {"apt", CRAN}:
+            msg = f"`{name}` is not known by name: expected `CRAN`, `apt`, or a table with `name` and `url`"
+            raise ValueError(msg)
+    names = [item if isinstance(item, str) else item.name for item in found]
+    for item in found:
+        if isinstance(item, Repository) and item.name in _RESERVED:
+            msg = f"`{item.name}` means something else: expected another name"
+            raise ValueError(msg)
+    if len(set(names)) < len(names):
+        msg = "expected each name once"
+        raise ValueError(msg)
+    return found
+
+
+RepositoryItem = Annotated[Annotated[Text, Tag("text")] | Annotated[Repository, Tag("table")], Discriminator(_kind)]
+GroupName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+
+
+class Bioconductor(Model):
+    """Where Bioconductor is, and which release of it."""
+
+    url: Annotated[str, AfterValidator(addresses.check)] | None = Field(
+        default=None, description="The address above `packages/3.16`; by default R's own `BioC_mirror`."
+    )
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+$")] | None = Field(
+        default=None, description="`3.16`: by default the newest release for the locked R."
+    )
 
 
 class Spec(Model):
@@ -61,74 +175,149 @@ class Spec(Model):
         description="`4.2`, or `4.2.2` to insist on the patch: R itself."
     )
     packages: Array[RRequest] = Field(
-        default=(), description="Names of R packages with optional bounds: `ggplot2>=3.4`."
+        default=(),
+        description="Names of R packages with optional bounds, `ggplot2>=3.4`; `bioc::limma`, `user/repo@ref`, tables.",
     )
-    repositories: Array[Text] = Field(
-        default=("CRAN",),
-        description='Where packages come from: `["apt"]` for those that the distribution has built.',
+    repositories: Annotated[Array[RepositoryItem], AfterValidator(_check_repositories)] = Field(
+        default=(CRAN,),
+        min_length=1,
+        description='Where packages come from, in order: `["CRAN"]` as R has it set, tables with `name` and `url`, '
+        'or `["apt"]` for those that the distribution has built.',
     )
-    groups: dict[str, Array[RRequest]] = Field(
+    groups: dict[GroupName, Array[RRequest]] = Field(
         default={}, description="Packages that are installed only when their group is asked for."
     )
+    constraints: Array[RBound] = Field(default=(), description="Bounds for packages that something else asks for.")
+    suggests: Array[RName] = Field(default=(), description="Packages whose Suggests are wanted, too.")
+    source: Literal["DESCRIPTION"] | None = Field(
+        default=None, alias="from", description="`DESCRIPTION`: what it names is taken over."
+    )
+    as_of_url: Annotated[str, _checked(_check_template)] | None = Field(
+        default=None, description="The address of CRAN's state of a day, with `{date}` in it: for `as-of`."
+    )
+    bioconductor: Bioconductor = Field(default=Bioconductor(), description="Where `bioc::` packages come from.")
+    system_requirements: dict[RName, Array[SystemPackage]] = Field(
+        default={},
+        description="System packages that an R package needs, instead of what its DESCRIPTION is read to mean; "
+        "those named `-dev` only to build it.",
+    )
+
+    @property
+    def local(self) -> Mapping[str, str]:
+        """What lies in the project's directory: by path the sha256 of what is there."""
+        return {}
+
+    @property
+    def from_apt(self) -> bool:
+        """Whether the distribution's built packages are wanted."""
+        return self.repositories == APT
 
 
-@dataclass(frozen=True, slots=True)
-class RPackageRequest:
-    """An R package that a person asked for, with the bounds for its version."""
+class Expanded(Spec):
+    """A spec with what other files of the project say."""
 
-    name: str
-    bounds: tuple[tuple[str, RVersion], ...] = ()
+    directory: Path
+    states: dict[str, str]
 
-    def allows(self, version: RVersion) -> bool:
-        """Say whether ``version`` is within all bounds."""
-        return all(version.satisfies(operator, bound) for operator, bound in self.bounds)
-
-    def __str__(self) -> str:
-        return self.name + ",".join(f"{operator}{bound}" for operator, bound in self.bounds)
+    @property
+    def local(self) -> Mapping[str, str]:
+        """What lies in the project's directory: by path the sha256 of what is there."""
+        return self.states
 
 
-def parse_request(text: str) -> RPackageRequest:
-    """Read ``ggplot2>=3.4,<4``; raise ``ValueError`` with what was expected."""
-    match = _ENTRY.fullmatch(text.strip())
-    if match:
-        bounds = [_BOUND.fullmatch(bound) for bound in match[2].split(",")] if match[2] else []
-        if all(bounds):
-            return RPackageRequest(match[1], tuple((bound[1], RVersion(bound[2])) for bound in bounds if bound))
-    msg = "expected the name of an R package with optional bounds, such as `ggplot2>=3.4,<4`"
-    raise ValueError(msg)
+def requested(spec: Spec) -> Iterator[tuple[str, RPackageRequest]]:
+    """Yield what a person asked for: the group, "" for none, and each request."""
+    for group, items in (("", spec.packages), *spec.groups.items()):
+        for item in items:
+            yield group, parse_request(item) if isinstance(item, str) else item.request()
 
 
-def expand(spec: Spec, directory: Path) -> Spec:
-    """Return ``spec``: it takes nothing from other files."""
-    del directory
-    return spec
+_NOT_APTS: Final = ("constraints", "suggests", "as_of_url", "system_requirements")
 
 
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
-    """Return what is asked for and cannot be done yet."""
+    """Return what is asked for and cannot be done."""
     faults: list[tuple[tuple[str | int, ...], str]] = []
-    if spec.repositories != ("apt",):
-        sentence = 'so far only the distribution\'s built R packages are supported: write `repositories = ["apt"]`'
-        faults.append((("repositories",), sentence))
-    if spec.groups:
-        faults.append((("groups",), "groups of R packages are not supported yet"))
-    others = [str(target) for target in platform.targets if target.os != "linux"]
-    if others:
-        faults.append((("repositories",), f'`["apt"]` has no R for {", ".join(others)}'))
+    if spec.from_apt:
+        others = [str(target) for target in platform.targets if target.os != "linux"]
+        if others:
+            faults.append((("repositories",), f'`["apt"]` has no R for {", ".join(others)}'))
+        if spec.groups:
+            faults.append(
+                (("groups",), "the distribution's R packages come as one tree: no groups of them are left out")
+            )
+        faults.extend(
+            ((Spec.model_fields[key].alias or key,), 'does not go with `repositories = ["apt"]`')
+            for key in _NOT_APTS
+            if getattr(spec, key)
+        )
+        for index, item in enumerate(spec.packages):
+            request = parse_request(item) if isinstance(item, str) else item.request()
+            if request.remote or request.repository:
+                sentence = '`["apt"]` has only the distribution\'s packages: name one, or choose other repositories'
+                faults.append((("packages", index), sentence))
+        return faults
+    windows = [str(target) for target in platform.targets if target.os == "windows"]
+    if windows:
+        faults.append((("repositories",), f"R packages are not locked for {', '.join(windows)}"))
+    if not any(target.os == "linux" for target in platform.targets):
+        faults.append((("version",), "R itself comes from a Linux distribution so far: expected a Linux target, too"))
+    names = {item if isinstance(item, str) else item.name for item in spec.repositories}
+    unknown = {request.repository for _, request in requested(spec)} - names - {"", BIOC}
+    faults.extend((("repositories",), f"`{name}` is asked for, and not among them") for name in sorted(unknown))
     return faults
 
 
 def network(spec: Spec | None) -> Network:
-    """Return what R knows of the way to servers: its packages come from the distribution's archives."""
-    del spec
-    return Network()
+    """Return what R knows of the way to servers: who one is at the repositories that have addresses here."""
+    if spec is None:
+        return Network()
+    return Network(
+        credentials=addresses.Keys(_addresses(spec), keyring=True),
+        directory=spec.directory if isinstance(spec, Expanded) else None,
+    )
+
+
+def _addresses(spec: Spec) -> Iterator[addresses.Address]:
+    """Yield the addresses of repositories, as far as their variables are set."""
+    for item in spec.repositories:
+        if isinstance(item, str):
+            continue
+        for template in filter(None, (item.url, item.as_of_url)):
+            with contextlib.suppress(WrongUseError):  # said by whoever needs it; a restore from the store needs none
+                yield addresses.filled(template.replace("{date}", "x"), f"repository {item.name}")
 
 
 def inputs(spec: Spec, platform: Platform) -> Table:
     """Return what decides the resolution, in canonical form."""
-    return {
-        "packages": sorted({str(parse_request(text)) for text in spec.packages}),
-        "repositories": list(spec.repositories),
+    groups: dict[str, set[str]] = {normal_group(name): set() for name in spec.groups}
+    for group, request in requested(spec):
+        groups.setdefault(normal_group(group), set()).add(str(request))
+    table: Table = {
+        "packages": sorted(groups.pop("", ())),
+        "repositories": [_repository_input(item, platform) for item in spec.repositories],
         "targets": sorted(str(target) for target in platform.targets),
         "version": spec.version,
     }
+    further: Table = {
+        "groups": {name: sorted(groups[name]) for name in sorted(groups)},
+        "constraints": sorted({str(parse_request(text)) for text in spec.constraints}),
+        "local": {path: spec.local[path] for path in sorted(spec.local)},
+        "suggests": sorted(set(spec.suggests)),
+        "as-of": "" if spec.from_apt else str(platform.as_of or ""),
+        "after-as-of": [] if spec.from_apt or not platform.as_of else sorted(platform.after_as_of),
+        "as-of-url": spec.as_of_url if platform.as_of and spec.as_of_url else "",
+        "bioconductor": " ".join(filter(None, (spec.bioconductor.version, spec.bioconductor.url))),
+        "system-requirements": {
+            name: sorted(set(spec.system_requirements[name])) for name in sorted(spec.system_requirements)
+        },
+    }
+    return {**table, **{key: value for key, value in further.items() if value}}
+
+
+def _repository_input(item: str | Repository, platform: Platform) -> str:
+    """Return what decides where packages come from; which address R has set for ``"CRAN"`` does not."""
+    if isinstance(item, str):
+        return item
+    dated = (item.as_of_url,) if platform.as_of and item.as_of_url else ()
+    return " ".join([item.name, *map(without_credentials, (item.url, *dated))])

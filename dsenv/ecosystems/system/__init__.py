@@ -29,7 +29,20 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.system.sonames import supplier
     from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
     from dsenv.ecosystems.system.trust import vouched
-    from dsenv.nothing import adopt, builds, delivered, export, exports, groups, libraries, recorded, revealed
+    from dsenv.nothing import (
+        adopt,
+        builds,
+        delivered,
+        export,
+        exports,
+        groups,
+        libraries,
+        obstacles,
+        recorded,
+        repacked,
+        revealed,
+        translate,
+    )
 
 name = "system"
 title = "System"
@@ -60,12 +73,14 @@ __all__ = [
     "name",
     "needs",
     "network",
+    "obstacles",
     "offers",
     "owns",
     "provided",
     "read",
     "recipe",
     "recorded",
+    "repacked",
     "resolve",
     "restore_host",
     "revealed",
@@ -74,6 +89,7 @@ __all__ = [
     "supplier",
     "survey",
     "title",
+    "translate",
     "unsupported",
     "versions",
     "vouched",
@@ -90,8 +106,11 @@ DOORS = {
         "exports",
         "groups",
         "libraries",
+        "obstacles",
         "recorded",
+        "repacked",
         "revealed",
+        "translate",
     ),
     "building": ("seen", "workshop"),
     "development": ("bringing",),

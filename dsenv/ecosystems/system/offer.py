@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import apt, base, snapshots, sonames, sources
+from dsenv.ecosystems.system import apt, base, linked, relations, snapshots, sonames, sources
 from dsenv.errors import ResolutionError, WrongUseError
 from dsenv.pins import Artifact, Target, digest, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -41,6 +41,7 @@ class Survey:
     aside: str = ""  # preferences that keep third parties from replacing the distribution's packages
     templates: Mapping[apt.Index, str] = field(default_factory=dict)  # the form of its snapshots' addresses
     until: datetime | None = None  # no later state counts
+    linked: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was asked for so far
 
     @property
     def label(self) -> str:
@@ -76,6 +77,19 @@ class Survey:
         """Prefer these versions, by name, before all others."""
         self.root.prefer("\n".join(filter(None, (apt.preferences(versions), self.aside))))
 
+    def libraries(self, names: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the packages whose libraries are linked when one builds with each."""
+
+        def depends(names: Sequence[str]) -> Mapping[str, Sequence[str]]:
+            stanzas = root.show((name, self.offered[name]) for name in names)
+            return {stanza["Package"]: relations.names(stanza.get("Depends", "")) for stanza in stanzas}
+
+        new = [name for name in names if name not in self.linked]
+        if new:
+            with self.ready() as root:
+                self.linked.update(linked.libraries(new, self.offered, depends))
+        return {name: self.linked[name] for name in names}
+
     @contextlib.contextmanager
     def ready(self) -> Iterator[apt.AptRoot]:
         """Keep other processes out of the root meanwhile, and yield it without version preferences of others."""
@@ -90,6 +104,7 @@ class Locked:
 
     label: str
     offered: Mapping[str, str]
+    dependencies: Mapping[str, Sequence[str]]
     whole: bool = False
 
     def candidate(self, name: str) -> str | None:
@@ -106,6 +121,10 @@ class Locked:
         names = sonames.package_names(soname)
         return next((name for name in names if name in self.offered), next(iter(names), None))
 
+    def libraries(self, names: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the packages whose libraries are linked when one builds with each."""
+        return linked.libraries(names, self.offered, lambda names: {each: self.dependencies[each] for each in names})
+
 
 def offers(pins: Pins) -> Mapping[Target, Locked]:
     """Return what the locked rows have on offer."""
@@ -113,6 +132,7 @@ def offers(pins: Pins) -> Mapping[Target, Locked]:
         Target.parse(target): Locked(
             label=f"{root.distribution} {root.codename}",
             offered={package.name: package.version for package in root.packages},
+            dependencies={package.name: package.dependencies for package in root.packages},
         )
         for target, root in pins.roots.items()
     }
@@ -163,7 +183,7 @@ class _Work:
         if lacking:
             self.progress.warn(
                 f"no snapshots are known of {', '.join(lacking)}, so `as-of` does not hold for the system's packages, "
-                "and R's with them: say where they are in [system] snapshots"
+                "R among them: say where they are in [system] snapshots"
             )
             return found
         return self._fetched(self._dated(ground, uris))

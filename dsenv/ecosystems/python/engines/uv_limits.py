@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from dsenv import addresses
 from dsenv.ecosystems.python import credentials, dates, indexes, pip_config, platforms, simple, uv
 from dsenv.errors import DownloadError
 from dsenv.formats.toml_write import Inline
@@ -69,7 +70,7 @@ def environment(question: Question, network: Network) -> dict[str, str]:
     if default and not credentials.split(default).whole and process.find("keyring"):  # pip would ask it, uv does not
         url = credentials.split(default).url
         if who := simple.introduce(url, "pip", network):
-            found["UV_DEFAULT_INDEX"] = credentials.joined(url, who)
+            found["UV_DEFAULT_INDEX"] = addresses.joined(url, who)
     return found
 
 

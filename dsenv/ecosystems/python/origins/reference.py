@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from dsenv.ecosystems.python import addresses
+from dsenv import addresses
 from dsenv.model import Array, Model, Text, printable
 
 if TYPE_CHECKING:
