@@ -8,7 +8,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import tomlkit
+from packaging.utils import canonicalize_name
 
+from dsenv.ecosystems import ECOSYSTEMS, FOUNDATION
 from dsenv.errors import WrongUseError
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from tomlkit.items import Array
 
-_PARTS: Final = ("python", "r", "system")
+_PARTS: Final = tuple(row.name for row in ECOSYSTEMS)
 _PART: Final = re.compile(rf"({'|'.join(_PARTS)}):(?![:/])(.+)", re.DOTALL)
 _SUBJECT: Final = re.compile(r"[^\s<>=!~;@\[(,]+")
 
@@ -44,7 +46,7 @@ class Entry:
 def _subject(part: str, text: str) -> str:
     match = _SUBJECT.match(text.strip())
     name = match[0] if match else text
-    return re.sub(r"[-_.]+", "-", name).lower() if part == "python" else name  # as Python's tools compare names
+    return canonicalize_name(name) if part == "python" else name
 
 
 def add(text: str, entries: list[Entry], *, group: str = "") -> str:
@@ -100,7 +102,7 @@ def _existing(document: Any, part: str, group: str) -> Any:
 def _array(document: Any, part: str, group: str) -> Any:
     """Return the list that packages of a part are added to, made where it can be."""
     if part not in document:
-        if part != "system":
+        if part != FOUNDATION.name:
             raise WrongUseError(
                 f"dsenv.toml has no table [{part}]", hint=f"Write it with its `version`: see `dsenv init`'s [{part}]."
             )

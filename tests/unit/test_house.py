@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "model": set(),
     "formats": set(),
-    "spec_edit": {"errors"},
+    "spec_edit": {"ecosystems", "errors"},
     "tree": {"errors"},
     "steps": {"pins"},
     "builds": {"steps"},

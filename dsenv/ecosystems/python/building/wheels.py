@@ -117,6 +117,8 @@ def check(path: Path, name: str, version: str) -> None:
 
 def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
     """Return what has to be built of a selection; what a project only leads to is not."""
+    if not pins.sources:
+        return ()  # nothing is selected for nothing
     chosen = [row for row in pins.select(selection) if row.source and not row.is_editable]
     return tuple(_build(pins, row, row.source, selection, place) for row in chosen if row.source)
 
