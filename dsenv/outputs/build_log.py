@@ -19,6 +19,7 @@ _MISSING: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = tuple(
         ("library", r"unable to find library -l([\w.+-]+)"),
         ("package", r"^\s*\* deb: ([a-z0-9][a-z0-9+.-]+)"),  # R packages' own configure scripts say it
         ("program", r"(?:^|[\s:])([\w.+/-]+): (?:command )?not found"),
+        ("program", r"([\w.+-]+) executable not found"),
         ("program", r"No such file or directory: '([\w.+-]+)'"),
         ("program", r"make(?:\[\d+\])?: ([\w.+-]+): No such file or directory"),
         ("library", r"Package '?([\w.+-]+)'?,? (?:required by .*, )?(?:was )?not found"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.apt, pytest.mark.index]
-RUN = "import docopt, ed, model, near, own, pkg; print(own.answer(), pkg.x, ed.x, model.version)"
+RUN = "import docopt, ed, model, near, needy, own, pkg; print(own.answer(), pkg.x, ed.x, model.version)"
 OWN = {
     "pyproject.toml": gits.pyproject("own"),
     "setup.py": "from setuptools import Extension, setup\n"
@@ -32,6 +32,15 @@ ED = {
     "src/ed/__init__.py": "x = 7\ndef main():\n    print('editable', x)\n",
 }
 
+NEEDY = {  # asked on this machine it stops, as psycopg2 does without pg_config; its sdist says what it needs
+    "PKG-INFO": "Metadata-Version: 2.1\nName: needy\nVersion: 1.0\n",
+    "needy.egg-info/requires.txt": "idna\n",
+    "setup.py": "import os, sys\nfrom setuptools import setup\n"
+    "if not os.path.exists('/build/in'): sys.exit('Error: pg_config executable not found.')\n"
+    "setup(name='needy', version='1.0', py_modules=['needy'], install_requires=['idna'])\n",
+    "needy.py": "import idna\n",
+}
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gits.Server]:
@@ -39,6 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gits.Server]:
     files = {"pkg/__init__.py": "x = 1\n", "pyproject.toml": gits.pyproject("pkg", more='dependencies = ["idna"]\n')}
     gits.Repository(root, "pkg").commit(files, tag="v1")
     (root / "served" / "model-2.0-py3-none-any.whl").write_bytes(fake.wheel("model", "2.0"))
+    (root / "served" / "needy-1.0.tar.gz").write_bytes(gits.sdist(NEEDY, "needy-1.0"))
     with gits.serve(root) as found:
         yield found
 
@@ -57,6 +67,7 @@ packages = [
     "docopt",
     "pkg @ git+{server.url}/pkg.git@v1",
     "model @ {server.url}/model-2.0-py3-none-any.whl",
+    "needy @ {server.url}/needy-1.0.tar.gz",
     {{ name = "near", path = "pkgs/near-1.0-py3-none-any.whl" }},
     {{ name = "own", path = "pkgs/own" }},
     {{ name = "ed", path = "pkgs/ed", editable = true }},
@@ -86,6 +97,7 @@ def test_what_is_built_is_proven(whole: Dsenv) -> None:
     assert {name: [wheel["name"] for wheel in row.get("wheels", [])] for name, row in rows.items()} == {
         "docopt": ["docopt-0.6.2-py2.py3-none-any.whl"],
         "ed": [],
+        "needy": ["needy-1.0-py3-none-any.whl"],
         "own": ["own-1.0-cp311-cp311-linux_x86_64.whl"],
         "pkg": ["pkg-1.0-py3-none-any.whl"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -12,6 +13,8 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from dsenv import spec
@@ -407,6 +410,49 @@ def test_only_what_building_cannot_change_is_static(tmp_path: Path, files: dict[
 def test_metadata_that_lies_is_refused(text: str) -> None:
     with pytest.raises(IntegrityError, match="own has metadata that cannot be read"):
         metadata.parse(text, "own")
+
+
+REQUIRES = """\
+numpy>=1.20
+
+[:python_version < "3.8"]
+typing-extensions
+
+[Fast]
+numba
+
+[fast:sys_platform == "linux"]
+uvloop>=0.17
+"""
+
+
+def test_what_an_sdist_was_said_to_be_is_found(tmp_path: Path) -> None:
+    info = "Metadata-Version: 2.1\nName: own\nVersion: 1\n"
+    assert metadata.written(tmp_path, "own") is None
+    gits.write(tmp_path, {"PKG-INFO": info})
+    assert metadata.written(tmp_path, "own") == metadata.Metadata(name="own", version="1")
+    gits.write(tmp_path, {"src/own.egg-info/requires.txt": REQUIRES})
+    assert metadata.written(tmp_path, "own") == metadata.Metadata(
+        name="own",
+        version="1",
+        requires=(
+            "numpy>=1.20",
+            'typing-extensions; python_version < "3.8"',
+            'numba; extra == "fast"',
+            'uvloop>=0.17; sys_platform == "linux" and extra == "fast"',
+        ),
+        extras=("fast",),
+    )
+    gits.write(tmp_path, {"PKG-INFO": info + "Requires-Dist: idna\n"})
+    said = metadata.written(tmp_path, "own")
+    assert said
+    assert said.requires == ("idna",)
+
+
+@given(st.text(alphabet=st.sampled_from("ab[]:;<>=. \n\r\x00'\""), max_size=60))
+def test_any_requires_txt_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(IntegrityError):
+        metadata.parse_requires_txt(text, "own")
 
 
 def test_a_build_system_is_read(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     parent.send_signal(signal.SIGINT)
     assert parent.wait(10) != 0
     child = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 10
     while _is_alive(child):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -315,6 +315,7 @@ def test_idle_cpus_are_lent(cpus: int, running: int, ready: int, jobs: int) -> N
             "Package 'libxml-2.0', required by 'virtual:world', not found",
         ),
         ("program", Missing("program", "cmake"), "cmake: command not found"),
+        ("executable", Missing("program", "pg_config"), "Error: pg_config executable not found."),
         ("python-program", Missing("program", "cmake"), "No such file or directory: 'cmake'"),
         ("r-configure", Missing("header", "curl/curl.h"), "Configuration failed because libcurl was not found"),
     ],

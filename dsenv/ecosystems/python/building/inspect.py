@@ -70,15 +70,13 @@ class Inspector:
         with store.scratch("source") as aside:
             directory = fetch.unpacked(located, aside / "source", store)
             system = backend.read(directory, located.title)
-            said = metadata.static(directory, located.title)
             packages = self._pins(system.requires, located)
             asked = _Asked(self, located, aside, directory)
-            more = backend.requirements(asked.ask("requires", system, packages), located.title)
+            more = self._more(asked, system, packages)
             if {*more} - {*system.requires}:
                 system = replace(system, requires=tuple(sorted({*system.requires, *more})))
                 packages = self._pins(system.requires, located)
-            if said is None:
-                said = metadata.parse(_metadata(asked, system, packages, directory), located.title)
+            said = metadata.static(directory, located.title) or _metadata(asked, system, packages)
             languages = backend.languages(directory)
         return Inspected(system=system, packages=packages, languages=languages, metadata=said)
 
@@ -111,6 +109,23 @@ class Inspector:
     def request(self) -> Request:
         """Return what is resolved."""
         return self._request
+
+    def _more(self, asked: _Asked, system: BuildSystem, packages: Sequence[Found]) -> tuple[str, ...]:
+        """Return what a backend asks for beyond what stands in pyproject.toml.
+
+        A ``setup.py`` may stop for want of a program such as pg_config, which only the workshop has. An sdist that says
+        by itself what it is gets along without: the build, which has no network, will tell.
+        """
+        title = asked.located.title
+        try:
+            return backend.requirements(asked.ask("requires", system, packages), title)
+        except ResolutionError:
+            if not metadata.written(asked.directory, title):
+                raise
+            self._request.progress.say(
+                f"{title} does not tell here what building it takes: taken is what its pyproject.toml says"
+            )
+            return ()
 
     def _pins(self, requires: tuple[str, ...], located: Located) -> Sequence[Found]:
         with self._lock:  # several sources may require the same
@@ -152,15 +167,16 @@ class Inspector:
         return ()
 
 
-def _metadata(asked: _Asked, system: BuildSystem, packages: Sequence[Found], directory: Path) -> str:
-    """Return a source's METADATA; where its backend cannot tell here, what it said when the sdist was made."""
+def _metadata(asked: _Asked, system: BuildSystem, packages: Sequence[Found]) -> Metadata:
+    """Return what a source's backend says it is; where that cannot tell here, what it said when the sdist was made."""
+    title = asked.located.title
     try:
-        return str(asked.ask("metadata", system, packages))
+        return metadata.parse(str(asked.ask("metadata", system, packages)), title)
     except ResolutionError:
-        info = directory / "PKG-INFO"
-        if system.backend.startswith("setuptools") or not info.is_file():  # setuptools wrote requirements elsewhere
+        said = metadata.written(asked.directory, title)
+        if said is None:
             raise
-        return info.read_text("utf-8", "replace")
+        return said
 
 
 class _Asked:
@@ -168,14 +184,14 @@ class _Asked:
 
     def __init__(self, inspector: Inspector, located: Located, aside: Path, directory: Path) -> None:
         self._inspector = inspector
-        self._located = located
+        self.located = located
         self._aside = aside
-        self._directory = directory
+        self.directory = directory
         self._environments: dict[tuple[str, ...], backend.Environment] = {}
 
     def ask(self, command: str, system: BuildSystem, packages: Sequence[Found]) -> Any:
         """Return an answer, from the store where it was given before."""
-        located, store = self._located, self._inspector.request().store
+        located, store = self.located, self._inspector.request().store
         wheels = self._inspector.wheels(packages, located)
         hashes = tuple(wheel.sha256 for wheel in wheels)
         source = [located.artifact.sha256, located.commit, located.subdirectory, asdict(system)]
@@ -201,9 +217,9 @@ class _Asked:
 
     def _tree(self) -> Path:
         """Return the directory that is asked; a commit's has its history, from which versions are counted."""
-        if not self._located.commit:
-            return self._directory
+        if not self.located.commit:
+            return self.directory
         work = self._aside / "work"
         if not work.exists():
-            fetch.checkout(self._located, work, self._inspector.request().store)
-        return work / self._located.subdirectory
+            fetch.checkout(self.located, work, self._inspector.request().store)
+        return work / self.located.subdirectory

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from dsenv.ecosystems.python.origins.local import pyproject
@@ -98,6 +98,41 @@ def static(directory: Path, whose: str) -> Metadata | None:
             return parse(text, whose)
     project = pyproject(directory).get("project")
     return _of_project(project, whose) if isinstance(project, dict) else None
+
+
+def written(directory: Path, whose: str) -> Metadata | None:
+    """Return what a source said when its sdist was made, or ``None`` where it holds no such thing.
+
+    Building it elsewhere may say otherwise, so this is for sources whose backend does not answer here. Of setuptools'
+    PKG-INFO before its version 2.2 the requirements are missing; they are in ``requires.txt`` then.
+    """
+    info = directory / "PKG-INFO"
+    if not info.is_file():
+        return None
+    said = parse(info.read_text("utf-8", "replace"), whose)
+    eggs = [path for depth in ("*", "*/*") for path in sorted(directory.glob(f"{depth}.egg-info/requires.txt"))]
+    if said.requires or len(eggs) != 1:
+        return said
+    extras, requires = parse_requires_txt(eggs[0].read_text("utf-8", "replace"), whose)
+    return replace(said, requires=requires, extras=said.extras or extras)
+
+
+def parse_requires_txt(text: str, whose: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the extras and the requirements of setuptools' ``requires.txt``: sections ``[extra:marker]`` of them."""
+    extras, requires = [], []
+    extra = marker = ""
+    try:
+        for line in filter(None, map(str.strip, text.splitlines())):
+            if line.startswith("[") and line.endswith("]"):
+                extra, _, marker = line[1:-1].partition(":")
+                if extra:
+                    extras.append(str(canonicalize_name(extra, validate=True)))
+                continue
+            requirement = Requirement(f"{line} ; {marker}" if marker else line)
+            requires.append(_within(requirement, extras[-1]) if extra else str(requirement))
+    except (InvalidRequirement, InvalidName) as error:
+        raise IntegrityError(f"{whose} has metadata that cannot be read", cause=str(error)) from error
+    return tuple(dict.fromkeys(extras)), tuple(requires)
 
 
 def _of_project(project: dict[str, Any], whose: str) -> Metadata | None:
