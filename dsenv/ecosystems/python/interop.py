@@ -107,7 +107,7 @@ def _hashes(chosen: Chosen, accepted: set[Tag]) -> list[str]:
     """Return the sha256 of each file that may be installed."""
     if chosen.source:
         return [building.artifact(chosen.package, chosen.source.tree).sha256]
-    fitting = [wheel for wheel in chosen.package.wheels or () if python_pins.tags(wheel) & accepted]
+    fitting = [wheel for wheel in chosen.package.wheels or () if platforms.wheel_tags(wheel.filename) & accepted]
     direct = building.direct_wheel(chosen.package)
     return sorted({python_pins.artifact(wheel).sha256 for wheel in fitting} | ({direct.sha256} if direct else set()))
 

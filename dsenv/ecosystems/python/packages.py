@@ -12,13 +12,13 @@ from packaging.version import Version
 
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import platforms
+from dsenv.ecosystems.python.platforms import wheel_tags
 from dsenv.errors import ResolutionError
 from dsenv.pins import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from packaging.pylock import PackageWheel
     from packaging.tags import Tag
 
     from dsenv.ecosystems.python.engines.interface import Found
@@ -68,19 +68,6 @@ def lock(
     return made, pairs
 
 
-def best(wheels: Iterable[PackageWheel], accepted: Iterable[Tag]) -> PackageWheel | None:
-    """Return the wheel that fits best, or ``None`` when none does; ``accepted`` has the best tag first."""
-    ranks: dict[Tag, int] = {}
-    for tag in accepted:
-        ranks.setdefault(tag, len(ranks))
-    fitting = [
-        (min(found), wheel)
-        for wheel in wheels
-        if (found := [ranks[tag] for tag in python_pins.tags(wheel) & ranks.keys()])
-    ]
-    return min(fitting, key=lambda pair: pair[0])[1] if fitting else None
-
-
 def _package(found: Found, space: Space, accepted: Mapping[str, set[Tag]], origin: Origin | None) -> Package:
     groups = {name: places for name, places in found.where.items() if name}
     marker = space.marker(found.where.get("", frozenset()), groups)
@@ -98,9 +85,9 @@ def _package(found: Found, space: Space, accepted: Mapping[str, set[Tag]], origi
 
 def _of_index(found: Found, accepted: Mapping[str, set[Tag]]) -> dict[str, Any]:
     """Return the wheels that fit a target, and the sdist where one of the targets needs it."""
-    fitting = [wheel for wheel in found.wheels if any(python_pins.tags(wheel) & tags for tags in accepted.values())]
+    fitting = [wheel for wheel in found.wheels if any(wheel_tags(wheel.filename) & tags for tags in accepted.values())]
     targets = {str(target) for places in found.where.values() for target, _ in places}
-    served = {name for name in targets if any(python_pins.tags(wheel) & accepted[name] for wheel in fitting)}
+    served = {name for name in targets if any(wheel_tags(wheel.filename) & accepted[name] for wheel in fitting)}
     sdist = found.sdist if targets - served else None
     if not fitting and not sdist:
         raise ResolutionError(

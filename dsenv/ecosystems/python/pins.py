@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion
 from pydantic import AfterValidator, ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
 
@@ -34,8 +33,6 @@ from dsenv.pins import Artifact, Selection, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from packaging.tags import Tag
 
     from dsenv.pins import Provided
     from dsenv.steps import Place
@@ -168,7 +165,7 @@ class Pins(Model):
         """Say whether an index has a wheel of a package for a target."""
         interpreter = self.interpreter(target)
         accepted = {*platforms.tags(target, interpreter.version, interpreter.libc)}
-        return any(tags(wheel) & accepted for wheel in package.wheels or ())
+        return any(platforms.wheel_tags(wheel.filename) & accepted for wheel in package.wheels or ())
 
     def version(self, package: Package) -> str:
         """Return a package's version; PEP 751 has none for one that comes from a tree of files."""
@@ -226,7 +223,7 @@ class Pins(Model):
         for package, file in sorted(files, key=lambda item: item[0].name):
             wheel = artifact(file) if isinstance(file, PackageWheel) else building.direct_wheel(package)
             is_direct = wheel is not None and not isinstance(file, PackageWheel)
-            if wheel and is_direct and not _tags(wheel.filename) & {*accepted}:
+            if wheel and is_direct and not platforms.wheel_tags(wheel.filename) & {*accepted}:
                 raise LockFormatError(f"{filename} has no wheel for {target} of {package.name}", cause=wheel.filename)
             found.append(
                 Chosen(
@@ -238,18 +235,6 @@ class Pins(Model):
                 )
             )
         return found
-
-
-def tags(wheel: PackageWheel) -> frozenset[Tag]:
-    """Return the tags in a wheel's file name; none of a name that is not a wheel's."""
-    return _tags(wheel.filename)
-
-
-def _tags(filename: str) -> frozenset[Tag]:
-    try:
-        return parse_wheel_filename(filename)[3]
-    except InvalidWheelFilename:
-        return frozenset()
 
 
 def artifact(wheel: PackageWheel) -> Artifact:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from packaging.markers import Environment
+    from packaging.pylock import PackageWheel
 
     from dsenv.pins import Target
 
@@ -107,3 +109,24 @@ def _linux_platforms(name: str, libc: str) -> Iterator[str]:
         yield f"manylinux_2_{minor}_{name}"
         if minor in legacy and (name == "x86_64" or minor == 17):  # noqa: PLR2004 - 2014 is the one for others
             yield f"{legacy[minor]}_{name}"
+
+
+def wheel_tags(filename: str) -> frozenset[Tag]:
+    """Return the tags in a wheel's file name; none of a name that is not a wheel's."""
+    try:
+        return parse_wheel_filename(filename)[3]
+    except InvalidWheelFilename:
+        return frozenset()
+
+
+def best(wheels: Iterable[PackageWheel], accepted: Iterable[Tag]) -> PackageWheel | None:
+    """Return the wheel that fits best, or ``None`` when none does; ``accepted`` has the best tag first."""
+    ranks: dict[Tag, int] = {}
+    for tag in accepted:
+        ranks.setdefault(tag, len(ranks))
+    fitting = [
+        (min(found), wheel)
+        for wheel in wheels
+        if (found := [ranks[tag] for tag in wheel_tags(wheel.filename) & ranks.keys()])
+    ]
+    return min(fitting, key=lambda pair: pair[0])[1] if fitting else None

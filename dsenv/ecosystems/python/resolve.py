@@ -187,7 +187,7 @@ def _installers(choices: Sequence[Choice], space: Space, request: Request) -> tu
     found = []
     for choice in choices:
         target = choice.target
-        wheel = packages.best(wheels, platforms.tags(target, choice.version, choice.libc))
+        wheel = platforms.best(wheels, platforms.tags(target, choice.version, choice.libc))
         if wheel is None:
             raise ResolutionError(f"the Python index has no wheel of uv {version} for {target}")
         best = python_pins.artifact(wheel)

@@ -12,7 +12,7 @@ from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.building import backend
 from dsenv.ecosystems.python.engines.interface import Pin
 from dsenv.ecosystems.python.origins import fetch, metadata
-from dsenv.ecosystems.python.packages import best
+from dsenv.ecosystems.python.platforms import best
 from dsenv.errors import ResolutionError
 from dsenv.pins import Artifact, digest
 from dsenv.tree import replace_file
