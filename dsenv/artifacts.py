@@ -231,7 +231,7 @@ class Artifacts:
             aside.write_text(sha256)
             aside.replace(note)
         size = self._artifact(sha256).stat().st_size
-        return Artifact(filename=file.filename, sha256=sha256, size=size or None, urls=file.urls)
+        return Artifact(filename=file.filename, sha256=sha256, size=size or None, urls=file.urls, agent=file.agent)
 
     def _learned(self, file: download.Unhashed, progress: Progress) -> Artifact | None:
         """Return a file as it was learned before, if it is still here."""
@@ -240,7 +240,7 @@ class Artifacts:
         try:
             sha256 = (self.root / "learned" / _key(file)).read_text("ascii")
             size = self._artifact(sha256).stat().st_size
-            found = Artifact(filename=file.filename, sha256=sha256, size=size, urls=file.urls)
+            found = Artifact(filename=file.filename, sha256=sha256, size=size, urls=file.urls, agent=file.agent)
         except (FileNotFoundError, ValueError):
             return None
         return found if self._is_sound(found, progress) else None
@@ -288,4 +288,4 @@ def alone(path: Path) -> Iterator[None]:
 
 def _key(file: download.Unhashed) -> str:
     """Return what a file is remembered by: its index's hash, else where it was found."""
-    return digest([file.filename, file.md5 or file.urls])
+    return digest([file.filename, file.md5 or file.urls, *([file.agent] if file.agent else [])])

@@ -37,6 +37,7 @@ class Build:
     # Names of the system packages that it may see, with what they depend on; beside them only the base, and what a
     # person asked for building. A package that comes for another build's sake then changes nothing here.
     sees: tuple[str, ...] = ()
+    verb: str = "built"  # for a person, what was done once it is made: "checked", where somebody else has built it
     record: bool = False  # whether `lock` makes it too, for this machine's target, and writes down what came out
     sha256: str = ""  # what the lock says has come out
     pure: bool = False  # whether the result cannot depend on compilers: another one is an error, not a warning

@@ -36,6 +36,7 @@ class Unhashed:
     md5: str = ""  # where an index has it
     size: int | None = None
     fresh: bool = False  # whether its addresses serve something else every now and then: nothing is remembered
+    agent: str = ""  # the User-Agent to ask as, where the answer depends on it
 
 
 Wanted = Artifact | Unhashed
@@ -109,7 +110,7 @@ def server(artifact: Artifact, network: Network) -> str:
     """Return the first address that says it has an artifact, or nothing when none does."""
     from dsenv.tools import http  # noqa: PLC0415 - as below
 
-    return next((url for url in artifact.urls if http.serves(url, network, artifact.size)), "")
+    return next((url for url in artifact.urls if http.serves(url, network, artifact.size, artifact.agent)), "")
 
 
 def fill(partial: Path, artifact: Wanted, meter: Meter, network: Network) -> None:
@@ -169,7 +170,7 @@ def _attempt(url: str, partial: Path, artifact: Wanted, meter: Meter, network: N
     with partial.open("r+b") as sink:
         start = sink.seek(0, os.SEEK_END)
         if start != artifact.size:
-            for size in http.download(url, sink, start=start, network=network):
+            for size in http.download(url, sink, start=start, network=network, agent=artifact.agent):
                 meter.add(size)
                 if artifact.size is not None and sink.tell() > artifact.size:
                     break

@@ -49,6 +49,7 @@ class Artifact:
     urls: tuple[str, ...] = ()  # in the order in which they are tried
     hint: str = ""  # what else to do where none of them serves it
     accepted: tuple[str, ...] = ()  # further hashes: other bytes that are as good
+    agent: str = ""  # the User-Agent to ask as, where the answer depends on it
 
     def __post_init__(self) -> None:
         for sha256 in self.hashes:

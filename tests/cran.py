@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import re
 import tarfile
 import threading
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     Members = Mapping[str, str | bytes | tarfile.TarInfo]
+
+
+R = "R 4.2.1; ; 2026-11-20 10:00:00 UTC; unix"
+"""What a package without code says that was built by an R near to 4.2.2."""
 
 
 def description(name: str, version: str, **fields: str) -> str:
@@ -59,12 +64,19 @@ def tarball(name: str, version: str, files: Members | None = None, **fields: str
     return buffer.getvalue()
 
 
+def built(name: str, version: str, files: Members | None = None, *, by: str = R, **fields: str) -> bytes:
+    """Return a built package; ``by`` is what its field Built says."""
+    whole = {"Meta/package.rds": "x", f"R/{name}.rdb": "x", **(files or {})}
+    return tarball(name, version, whole, Built=by, **fields)
+
+
 @dataclass
 class Cran:
     """What is served: files by their path, and the rows of the index."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)  # by path: "/src/contrib/x_1.0.tar.gz"
+    for_r: dict[str, bytes] = field(default_factory=dict)  # the same, served instead to whoever says that it is an R
     rows: list[str] = field(default_factory=list)
     days: dict[str, str] = field(default_factory=dict)  # by path of an archived file
     lists: bool = True  # whether directories have listings
@@ -97,8 +109,14 @@ class Cran:
         self.days[path] = fields.get("date", "2020-01-01")
         return path
 
-    def answer(self, path: str) -> bytes | None:
+    def index(self, place: str, *rows: str) -> None:
+        """Serve one more index, below a place such as ``/bin/linux/x/contrib/4.2``."""
+        self.files[f"{place}/PACKAGES.gz"] = gzip.compress("\n".join(rows).encode(), mtime=0)
+
+    def answer(self, path: str, agent: str = "") -> bytes | None:
         """Return what is served at a path."""
+        if path in self.for_r and re.match(r"R/4\.2\.[0-9]+ R \(4\.2\.[0-9]+ x86_64-pc-linux-gnu ", agent):
+            return self.for_r[path]
         if path == "/src/contrib/PACKAGES.gz":
             return gzip.compress("\n".join(self.rows).encode(), mtime=0) if self.rows else None
         if path.endswith("/") and self.lists:
@@ -125,7 +143,7 @@ def serve(cran: Cran) -> Iterator[Cran]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             cran.asked.append(self.path)
-            content = cran.answer(self.path)
+            content = cran.answer(self.path, self.headers.get("User-Agent", ""))
             if cran.login and self.headers.get("Authorization") != f"Basic {_basic(cran.login)}":
                 self.send_response(401)
                 content = None

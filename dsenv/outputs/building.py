@@ -153,7 +153,7 @@ class Building:
             self._results[order.name] = outcome
             self._schedule.finish(order.name)
             return
-        self._progress.warn(f"{order.build.title} could not be built")
+        self._progress.warn(f"{order.build.title} could not be {order.build.verb}")
         dropped = [self._orders[name] for name in self._schedule.fail(order.name)]
         self._failures.append(replace(outcome, dropped=tuple(dropped)))
 
@@ -190,7 +190,7 @@ class Building:
             seconds = time.monotonic() - start
             self._workshop.keep(order, ended.result, seconds)
         self._costs.learn(order, seconds)
-        self._progress.say(f"built {order.build.title} in {seconds:.1f} s")
+        self._progress.say(f"{order.build.verb} {order.build.title} in {seconds:.1f} s")
         made = self._workshop.kept(order.key)
         return made or _Failure(order=order, trouble="its result is damaged", log=log)
 

@@ -104,7 +104,7 @@ class AnswerError(DownloadError):
         return self.status in {408, 425, 429} or self.status >= requests.codes.internal_server_error
 
 
-def download(url: str, sink: IO[bytes], *, start: int, network: Network) -> Iterator[int]:
+def download(url: str, sink: IO[bytes], *, start: int, network: Network, agent: str = "") -> Iterator[int]:
     """Append what ``url`` serves from byte ``start`` on to ``sink``; yield the size of each piece.
 
     A server that cannot resume makes the sink start over.
@@ -114,6 +114,7 @@ def download(url: str, sink: IO[bytes], *, start: int, network: Network) -> Iter
         sink: Open for writing, positioned at ``start``.
         start: How many bytes the sink already holds.
         network: What is known of the way there.
+        agent: The User-Agent to ask as; "" for our own.
 
     Raises:
         AnswerError: The server has something else to say.
@@ -122,20 +123,20 @@ def download(url: str, sink: IO[bytes], *, start: int, network: Network) -> Iter
     """
     try:
         scheme = urlsplit(url).scheme
-        yield from _read(url, sink) if scheme == "file" else _get(url, sink, start, network)
+        yield from _read(url, sink) if scheme == "file" else _get(url, sink, start, network, agent)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise DownloadError(f"{without_credentials(url)} did not answer", cause=reason(error)) from error
     except ValueError as error:
         raise DownloadError(f"{without_credentials(url)} is not an address", cause=str(error)) from error
 
 
-def serves(url: str, network: Network, size: int | None = None) -> bool:
+def serves(url: str, network: Network, size: int | None = None, agent: str = "") -> bool:
     """Say whether an address has a file, of a known size if it tells one; nothing but its beginning is fetched."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         return os.path.isfile(unquote(parts.path))  # noqa: PTH113 - a path of any form
     try:
-        with get(url, network, headers={}, stream=True) as response:
+        with get(url, network, headers=_as(agent), stream=True) as response:
             told = response.headers.get("Content-Length", "")
             return response.ok and (size is None or not told.isdecimal() or int(told) == size)
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError):
@@ -166,8 +167,12 @@ def get(url: str, network: Network, *, headers: dict[str, str], stream: bool = F
 _BUNDLES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}  # the environment's word comes first
 
 
-def _get(url: str, sink: IO[bytes], start: int, network: Network) -> Iterator[int]:
-    headers = {"Range": f"bytes={start}-"} if start else {}
+def _as(agent: str) -> dict[str, str]:
+    return {"User-Agent": agent} if agent else {}
+
+
+def _get(url: str, sink: IO[bytes], start: int, network: Network, agent: str) -> Iterator[int]:
+    headers = _as(agent) | ({"Range": f"bytes={start}-"} if start else {})
     with get(url, network, headers=headers, stream=True) as response:
         if start and response.status_code in {requests.codes.ok, requests.codes.requested_range_not_satisfiable}:
             sink.seek(0)

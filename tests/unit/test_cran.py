@@ -67,6 +67,7 @@ class Project:
     cran: fake.Cran
     brings: dict[str, str] = field(default_factory=dict)  # r-recommended: DESCRIPTION by name
     talk: _Talk = field(default_factory=_Talk)
+    offers: Mapping[Target, Any] = field(default_factory=dict)
 
     def lock(
         self,
@@ -76,6 +77,7 @@ class Project:
         upgrade: Upgrade | None = None,
         project: str = "",
         repositories: str = "",
+        r: str = "4.2.2",
     ) -> r_pins.Pins:
         """Return the pins of a spec whose repository is ours."""
         self.talk = _Talk()
@@ -89,7 +91,7 @@ class Project:
             platform=spec.platform,
             previous=previous,
             upgrade=upgrade or Upgrade(),
-            offers={},
+            offers=self.offers,
             needs=(),
             provided=dict,
             store=Store(self.directory / "store", network=lambda: network(part)),
@@ -105,7 +107,7 @@ class Project:
             )
             for name, stanza in stanzas.items()
         }
-        return route.resolve(request, Distribution(version="4.2.2", packages=packages, profile=""))
+        return route.resolve(request, Distribution(version=r, packages=packages, profile=""))
 
 
 def versions(pins: r_pins.Pins) -> Mapping[str, str]:

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ecosystem": {"builds", "errors", "foreign", "ground", "network", "pins", "progress", "steps", "store", "tree"},
     "nothing": {"builds", "ecosystem", "foreign", "pins", "steps", "store"},
     "ecosystems.python": _BASE | {"addresses", "ecosystem", "nothing", "store", "tools"},
-    "ecosystems.r": _BASE | {"addresses", "download", "ecosystem", "nothing", "store", "tools"},
+    "ecosystems.r": _BASE | {"addresses", "artifacts", "download", "ecosystem", "nothing", "store", "tools"},
     "ecosystems.system": _BASE | {"ecosystem", "nothing", "store", "tools"},
     "ecosystems": {"ecosystem", "ecosystems.python", "ecosystems.r", "ecosystems.system"},
     "spec": {"ecosystem", "ecosystems", "ecosystems.system", "errors", "formats", "model", "pins"},

@@ -24,6 +24,7 @@ HARD: Final = ("Depends", "Imports", "LinkingTo")
 _ITEM: Final = re.compile(
     r"([A-Za-z][A-Za-z0-9.]*)\s*(?:\(\s*(>=|<=|==|!=|>|<)\s*([0-9]+(?:[.-][0-9]+)*)\s*\))?.*", re.DOTALL
 )
+_BUILT: Final = re.compile(r"R ([0-9]+\.[0-9]+(?:\.[0-9]+)?); ?([A-Za-z0-9_.+-]*) ?;[^;]*; ?(unix|windows)")
 _DATES: Final = ("Published", "Date/Publication", "Packaged")  # an index's own word first
 _HASHED: Final = (  # renv 1.x, R/hash.R: what its record hash covers, beside the Remote fields
     "Author",
@@ -53,6 +54,24 @@ class Dependency:
 
     def __str__(self) -> str:
         return f"{self.name} ({self.operator} {self.version})" if self.version else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a package says of how it was built, in the field ``Built``."""
+
+    r: RVersion
+    platform: str  # "x86_64-pc-linux-gnu"; "" where it has no code of its own
+    system: str  # "unix", "windows"
+
+
+def built(description: Mapping[str, str]) -> Built | None:
+    """Return what the field ``Built`` says, ``None`` where it is missing or says nothing: that is a source.
+
+    R writes ``R 4.2.2; x86_64-pc-linux-gnu; 2026-11-20 10:00:00 UTC; unix``.
+    """
+    match = _BUILT.fullmatch(" ".join(description.get("Built", "").split()))
+    return Built(r=RVersion(match[1]), platform=match[2], system=match[3]) if match else None
 
 
 def version(description: Stanza) -> RVersion:

@@ -45,7 +45,7 @@ def recipe(
     if place.kind == "host":
         note = f"R {pins.version} and its {count} packages: they are those of the locked distribution"
         return Recipe(name="r", title="no R", notes=(note,))
-    sources = building.sources(pins, selection)
+    sources = building.made(pins, selection)
     libraries = _libraries(place, sources=bool(sources))
     steps = _isolation(place, libraries)
     notes: tuple[str, ...] = ()

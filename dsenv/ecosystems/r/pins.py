@@ -38,6 +38,8 @@ _RELEASE: Final = re.compile(r"/packages/([0-9]+\.[0-9]+)/bioc/?$")
 Md5Text = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
+_SOURCE_HINT: Final = "To build it instead, name it in [r] from-source and run `dsenv lock`."
+
 SystemName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
@@ -53,6 +55,25 @@ class SourceArtifact(Model):
     """A package that is built from its source."""
 
     kind: Literal["source"] = "source"
+
+
+class BinaryArtifact(Model):
+    """A package as a repository has built it for one target."""
+
+    kind: Literal["binary"] = "binary"
+    filename: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(?:tar\.gz|tgz)$")]
+    sha256: Sha256Text
+    size: Size  # bytes
+    r: RVersionText  # the R that built it: "4.2.1"
+    linking_to: dict[RName, RVersionText] = Field(default={})  # the packages whose headers it was compiled with
+    needs: Array[SystemName] = ()  # system packages that have the libraries which its own load
+    urls: Annotated[Array[Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]], Field(min_length=1)]
+
+    def artifact(self, agent: str) -> Artifact:
+        """Return the file to download, asked for as an R."""
+        return Artifact(
+            filename=self.filename, sha256=self.sha256, size=self.size, urls=self.urls, hint=_SOURCE_HINT, agent=agent
+        )
 
 
 class Remote(Model):
@@ -117,7 +138,7 @@ class Package(Model):
     build_needs: Array[SystemName] = ()  # those that only building it takes
     renv_hash: Md5Text | Literal[""] = ""  # "" where R's own installation would be needed to tell
     source: Source | None = None
-    artifacts: dict[str, DebArtifact | SourceArtifact]  # by target
+    artifacts: dict[str, Annotated[DebArtifact | SourceArtifact | BinaryArtifact, Field(discriminator="kind")]]
 
 
 class Repository(Model):
@@ -132,6 +153,7 @@ class Provenance(Model):
     """What the pins were resolved with."""
 
     repositories: Array[Repository] = ()
+    binaries: Array[Repository] = ()  # those of built packages that were asked, by the names of their repositories
 
 
 class Pins(Model):
@@ -162,7 +184,7 @@ def read(lock: LockFiles) -> tuple[Pins, Table]:
 
     except ValidationError as error:
         raise LockFormatError("the R part of dsenv.lock is damaged", cause=describe(error)) from error
-    homeless = [row.name for row in pins.packages if row.source is None and _sources(row)]
+    homeless = [row.name for row in pins.packages if row.source is None and not _is_distributed(row)]
     if homeless:
         raise LockFormatError(
             "the R part of dsenv.lock is damaged",
@@ -200,17 +222,26 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     if pins.groups:
         table["groups"] = list(pins.groups)
     provenance: Table = {}
-    if pins.provenance.repositories:
-        provenance["repositories"] = [row.model_dump(mode="json") for row in pins.provenance.repositories]
+    for key, rows in (("repositories", pins.provenance.repositories), ("binaries", pins.provenance.binaries)):
+        if rows:
+            provenance[key] = [row.model_dump(mode="json") for row in rows]
     return LockFiles(table=table, provenance=provenance, exports={renv.FILE: _export(pins)})
 
 
 def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
-    """Return the system packages that only the resolution revealed: what sources are built and run with."""
+    """Return the system packages that only the resolution revealed: what packages are built and run with."""
     del offers
     found = {Need(name, why=f"r:{row.name}") for row in pins.packages for name in row.needs}
-    found |= {Need(name, why=f"r:{row.name}", build=True) for row in pins.packages for name in row.build_needs}
-    if any(row.compiles and _sources(row) for row in pins.packages):
+    for row in pins.packages:
+        built = (artifact for artifact in row.artifacts.values() if isinstance(artifact, BinaryArtifact))
+        found |= {Need(name, why=f"r:{row.name}") for artifact in built for name in artifact.needs}
+    sources = [row for row in pins.packages if _sources(row)]
+    # What has headers that a source is compiled with may itself be built already.
+    building = {row.name for row in sources} | {name for row in sources for name in row.linking_to}
+    for row in pins.packages:
+        if row.name in building:
+            found |= {Need(name, why=f"r:{row.name}", build=True) for name in row.build_needs}
+    if any(row.compiles for row in sources):
         found.add(Need(COMPILERS, why="r", build=True))
     return tuple(sorted(found))
 
@@ -234,7 +265,10 @@ def canonical(pins: Pins) -> object:
     """Return what the lock digest covers: everything but addresses."""
     return pins.model_dump(
         mode="json",
-        exclude={"provenance": True, "packages": {"__all__": {"source": {"urls"}}}},
+        exclude={
+            "provenance": True,
+            "packages": {"__all__": {"source": {"urls"}, "artifacts": {"__all__": {"urls"}}}},
+        },
         exclude_defaults=True,
     )
 
@@ -256,7 +290,7 @@ def identity(pins: Pins, selection: Selection) -> object:
 
 def _hash(package: Package, target: str) -> str:
     artifact = package.artifacts[target]
-    if isinstance(artifact, DebArtifact):
+    if not isinstance(artifact, SourceArtifact):
         return artifact.sha256
     return package.source.content if package.source else ""
 
@@ -264,6 +298,10 @@ def _hash(package: Package, target: str) -> str:
 def _sources(package: Package) -> list[str]:
     """Return the targets for which a package is built from its source."""
     return [target for target, artifact in package.artifacts.items() if isinstance(artifact, SourceArtifact)]
+
+
+def _is_distributed(package: Package) -> bool:
+    return all(isinstance(artifact, DebArtifact) for artifact in package.artifacts.values())
 
 
 def _export(pins: Pins) -> str:
@@ -289,7 +327,7 @@ def _record(package: Package) -> renv.Record:
 
 def _row(package: Package) -> dict[str, Any]:
     row = package.model_dump(by_alias=True, mode="json", exclude={"artifacts", "source"}, exclude_defaults=True)
-    row["artifacts"] = {target: Inline(package.artifacts[target].model_dump()) for target in sorted(package.artifacts)}
+    row["artifacts"] = {target: _artifact(package.artifacts[target]) for target in sorted(package.artifacts)}
     if package.source:
         source = package.source.model_dump(by_alias=True, mode="json", exclude_defaults=True)
         if remote := source.pop("remote", None):
@@ -298,3 +336,12 @@ def _row(package: Package) -> dict[str, Any]:
         source["urls"] = Lines(source.pop("urls", ()))
         row["source"] = source
     return row
+
+
+def _artifact(artifact: DebArtifact | SourceArtifact | BinaryArtifact) -> Mapping[str, Any]:
+    if not isinstance(artifact, BinaryArtifact):
+        return Inline(artifact.model_dump())
+    table = artifact.model_dump(by_alias=True, mode="json", exclude_defaults=True)
+    if linking_to := table.pop("linking-to", None):
+        table["linking-to"] = Inline({name: linking_to[name] for name in sorted(linking_to)})
+    return {"kind": artifact.kind, **table, "urls": Lines(artifact.urls)}

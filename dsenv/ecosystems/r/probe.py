@@ -39,7 +39,7 @@ def expectation(
     inside = place.kind == "image"
     where = library(place).removeprefix("/" if inside else f"{place.prefix}/")
     tree: Tree = {}
-    for row in building.sources(pins, selection) if place.kind != "host" else ():
+    for row in building.made(pins, selection) if place.kind != "host" else ():
         for path, entry in _entries(built[row.name].path, f"{row.name} {row.version}"):
             tree[f"{where}/{path}"] = entry
     return Expectation(tree=tree, owned=(*_LIBRARIES, where) if inside else ())
@@ -48,7 +48,7 @@ def expectation(
 def libraries(pins: Pins, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:
     """Return what packages that were built take from the system; of the others apt has seen to what they need."""
     del store
-    found = {row.name: _shared(built[row.name].path) for row in building.sources(pins, selection) if row.name in built}
+    found = {row.name: _shared(built[row.name].path) for row in building.made(pins, selection) if row.name in built}
     own = {posixpath.basename(path) for rows in found.values() for path in rows}
     own |= {row.soname for rows in found.values() for row in rows.values()}
     wanted = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -48,6 +49,7 @@ def _checked(check: Callable[[str], str]) -> AfterValidator:
 
 
 RName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
+TargetName = Literal["linux-amd64", "linux-arm64", "macos-amd64", "macos-arm64"]
 
 
 class Entry(Model):
@@ -122,6 +124,17 @@ def _check_template(text: str) -> str:
     return text
 
 
+_WORDS: Final = re.compile(r"\{(?:r|arch|date)\}")  # of an address of built packages
+
+
+def _check_binary(text: str) -> str:
+    addresses.check(_WORDS.sub("x", text))
+    return text
+
+
+BinaryAddress = Annotated[str, _checked(_check_binary)]
+
+
 class Repository(Model):
     """A repository in CRAN's form."""
 
@@ -132,6 +145,24 @@ class Repository(Model):
     as_of_url: Annotated[str, _checked(_check_template)] | None = Field(
         default=None, description="The address of its state of a day, with `{date}` in it."
     )
+    binary: (
+        Annotated[
+            Annotated[BinaryAddress, Tag("text")] | Annotated[dict[TargetName, BinaryAddress], Tag("table")],
+            Discriminator(_kind),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Where it has built packages, for Linux or by target: an address above `src/contrib`, or down to "
+        "`contrib/{r}`; `{r}` is R's minor version, `{arch}` such as `x86_64`, `{date}` that of `as-of`. "
+        "By default sources alone are taken.",
+    )
+
+    def binary_for(self, target: str) -> str:
+        """Return the address of the packages that are built for a target, as it is written; "" for none."""
+        if isinstance(self.binary, str):
+            return self.binary if target.startswith("linux-") else ""
+        return next((address for name, address in (self.binary or {}).items() if name == target), "")
 
 
 def _check_repositories(found: tuple[str | Repository, ...]) -> tuple[str | Repository, ...]:
@@ -196,6 +227,9 @@ class Spec(Model):
         default=None, description="The address of CRAN's state of a day, with `{date}` in it: for `as-of`."
     )
     bioconductor: Bioconductor = Field(default=Bioconductor(), description="Where `bioc::` packages come from.")
+    from_source: Array[RName] = Field(
+        default=(), description="Packages that are built from source although a repository has built them."
+    )
     system_requirements: dict[RName, Array[SystemPackage]] = Field(
         default={},
         description="System packages that an R package needs, instead of what its DESCRIPTION is read to mean; "
@@ -232,7 +266,7 @@ def requested(spec: Spec) -> Iterator[tuple[str, RPackageRequest]]:
             yield group, parse_request(item) if isinstance(item, str) else item.request()
 
 
-_NOT_APTS: Final = ("constraints", "suggests", "as_of_url", "system_requirements")
+_NOT_APTS: Final = ("constraints", "suggests", "as_of_url", "from_source", "system_requirements")
 
 
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
@@ -262,6 +296,9 @@ def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | in
         faults.append((("repositories",), f"R packages are not locked for {', '.join(windows)}"))
     if not any(target.os == "linux" for target in platform.targets):
         faults.append((("version",), "R itself comes from a Linux distribution so far: expected a Linux target, too"))
+    if platform.as_of is None:
+        dated = [at for at, item in enumerate(spec.repositories) if "{date}" in " ".join(_binaries(item))]
+        faults.extend((("repositories", at, "binary"), "`{date}` goes with [project] as-of") for at in dated)
     names = {item if isinstance(item, str) else item.name for item in spec.repositories}
     unknown = {request.repository for _, request in requested(spec)} - names - {"", BIOC}
     faults.extend((("repositories",), f"`{name}` is asked for, and not among them") for name in sorted(unknown))
@@ -283,9 +320,15 @@ def _addresses(spec: Spec) -> Iterator[addresses.Address]:
     for item in spec.repositories:
         if isinstance(item, str):
             continue
-        for template in filter(None, (item.url, item.as_of_url)):
+        for template in filter(None, (item.url, item.as_of_url, *_binaries(item))):
             with contextlib.suppress(WrongUseError):  # said by whoever needs it; a restore from the store needs none
-                yield addresses.filled(template.replace("{date}", "x"), f"repository {item.name}")
+                yield addresses.filled(_WORDS.sub("x", template), f"repository {item.name}")
+
+
+def _binaries(item: str | Repository) -> Iterator[str]:
+    """Yield the addresses of built packages that a repository has."""
+    if isinstance(item, Repository) and item.binary:
+        yield from (item.binary,) if isinstance(item.binary, str) else item.binary.values()
 
 
 def inputs(spec: Spec, platform: Platform) -> Table:
@@ -308,6 +351,7 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "after-as-of": [] if spec.from_apt or not platform.as_of else sorted(platform.after_as_of),
         "as-of-url": spec.as_of_url if platform.as_of and spec.as_of_url else "",
         "bioconductor": " ".join(filter(None, (spec.bioconductor.version, spec.bioconductor.url))),
+        "from-source": sorted(set(spec.from_source)),
         "system-requirements": {
             name: sorted(set(spec.system_requirements[name])) for name in sorted(spec.system_requirements)
         },
@@ -320,4 +364,9 @@ def _repository_input(item: str | Repository, platform: Platform) -> str:
     if isinstance(item, str):
         return item
     dated = (item.as_of_url,) if platform.as_of and item.as_of_url else ()
-    return " ".join([item.name, *map(without_credentials, (item.url, *dated))])
+    built = [
+        f"{target}={without_credentials(address)}"
+        for target in sorted(str(target) for target in platform.targets)
+        if (address := item.binary_for(target))
+    ]
+    return " ".join([item.name, *map(without_credentials, (item.url, *dated)), *built])

@@ -6,6 +6,7 @@ managers write themselves into DESCRIPTION, without another version. ``MD5`` and
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -100,20 +101,27 @@ def _examine(path: Path, filename: str, root: str | None) -> Examined:
 
 def _read(path: Path, filename: str, root: str | None = None) -> tuple[dict[str, str], Stanza]:
     """Return the digest of each file but DESCRIPTION, by its path below the package's directory, and DESCRIPTION."""
-    try:
+    with reading(filename):
         found, description = _files(path, filename, root)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise IntegrityError(f"{filename} is damaged, or no tarball", cause=str(error)) from error
     if description is None:
         raise IntegrityError(f"{filename} is no R package: it holds no DESCRIPTION")
     return found, description
+
+
+@contextlib.contextmanager
+def reading(filename: str) -> Iterator[None]:
+    """Turn what goes wrong with an archive into an ``IntegrityError``."""
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise IntegrityError(f"{filename} is damaged, or no tarball", cause=str(error)) from error
 
 
 def _files(path: Path, filename: str, root: str | None) -> tuple[dict[str, str], Stanza | None]:
     found: dict[str, str] = {}
     description: Stanza | None = None
     prefix = f"{root}/" if root else ""
-    for name, member, archive in _members(path, filename):
+    for name, member, archive in members(path, filename):
         if root is None and "/" in name:
             prefix = prefix or f"{name.partition('/')[0]}/"
             if not name.startswith(prefix):
@@ -150,8 +158,8 @@ def _sha256(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     return sha256.hexdigest()
 
 
-def _members(path: Path, filename: str) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
-    """Yield each member with its safe path; raise ``IntegrityError`` for one that is none."""
+def members(path: Path, filename: str) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
+    """Yield each member of an archive with its safe path; raise ``IntegrityError`` for one that is none."""
     seen: set[str] = set()
     with _opened(path) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
         for member in archive:

@@ -26,6 +26,11 @@ def is_version_of(debian: str, version: str) -> bool:
     return bool(re.match(rf"(?:[0-9]+:)?{re.escape(version)}(?:[.+~-]|$)", debian))
 
 
+def minor(version: str) -> str:
+    """Return R's minor version, within which built packages fit: ``4.2``."""
+    return ".".join(re.split(r"[.-]", f"{version}.0")[:2])
+
+
 @functools.total_ordering
 class RVersion:
     """A version as R reads it: ``RVersion("0.8-84") == RVersion("0.8.84")``."""

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dsenv import addresses
 from dsenv.download import LostError, Unhashed
-from dsenv.ecosystems.r import r_config
+from dsenv.ecosystems.r import binary, r_config
 from dsenv.ecosystems.r.cran.repositories import Place
 from dsenv.ecosystems.r.spec import BIOC, CRAN, requested
-from dsenv.ecosystems.r.versions import RVersion
+from dsenv.ecosystems.r.versions import RVersion, minor
 from dsenv.errors import ResolutionError, WrongUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import date
 
     from dsenv.ecosystem import Request
@@ -61,10 +62,28 @@ def places(request: Request, profile: str, r_version: str) -> list[Place]:
     def told() -> Configured:
         return r_config.read(profile)
 
-    found = list(_listed(spec, told, request.platform.as_of))
+    found = [replace(place, binary=built) for place, built in _with_binaries(request, told, r_version)]
     if any(wanted.repository == BIOC for _, wanted in requested(spec)) or spec.bioconductor.url:
         found += _bioconductor(request, told, r_version)
     return found
+
+
+def _with_binaries(
+    request: Request, told: Callable[[], Configured], r_version: str
+) -> Iterator[tuple[Place, Mapping[str, str]]]:
+    """Yield each listed place, and by target where its built packages are."""
+    named = {item.name: item for item in request.spec.repositories if not isinstance(item, str)}
+    for place in _listed(request.spec, told, request.platform.as_of):
+        found = {}
+        for target in request.platform.targets:
+            template = named[place.name].binary_for(str(target)) if place.name in named else ""
+            if template:
+                words = {"r": minor(r_version), "arch": binary.architecture(target)}
+                words["date"] = str(request.platform.as_of or "")
+                for word, value in words.items():
+                    template = template.replace(f"{{{word}}}", value)
+                found[str(target)] = addresses.filled(template, f"repository {place.name}").url.rstrip("/")
+        yield place, found
 
 
 def _listed(spec: Spec, told: Callable[[], Configured], day: date | None) -> Iterator[Place]:
@@ -103,14 +122,13 @@ def _bioconductor(request: Request, told: Callable[[], Configured], r_version: s
             "or set R's option `BioC_mirror`.",
         )
     root = addresses.filled(mirror, "Bioconductor").url.rstrip("/")
-    minor = ".".join(r_version.split(".")[:2])
-    release = spec.bioconductor.version or _RELEASES.get(minor) or _asked(request, root, minor)
+    release = spec.bioconductor.version or _RELEASES.get(minor(r_version)) or _asked(request, root, minor(r_version))
     for name, path in _PARTS.items():
         # A release stands still once the next one is out: it is what it was on any day after that.
         yield Place(name=name, url=f"{root}/packages/{release}/{path}", dated=True, optional=name != BIOC)
 
 
-def _asked(request: Request, root: str, minor: str) -> str:
+def _asked(request: Request, root: str, r_minor: str) -> str:
     """Return the newest release for an R that is newer than this dsenv, as Bioconductor itself says it."""
     wanted = Unhashed(filename="config.yaml", urls=(f"{root}/config.yaml",), fresh=True)
     try:
@@ -119,10 +137,10 @@ def _asked(request: Request, root: str, minor: str) -> str:
         text = ""
     section = re.search(r"(?ms)^r_ver_for_bioc_ver:[ ]*\n((?:[ ]+.*\n)*)", text)
     rows = re.findall(r"[\"']?([0-9]+\.[0-9]+)[\"']?\s*:\s*[\"']?([0-9.]+)", section[1]) if section else []
-    fitting = [release for release, r in rows if r == minor]
+    fitting = [release for release, r in rows if r == r_minor]
     if not fitting:
         raise ResolutionError(
-            f"which release of Bioconductor goes with R {minor} is not known",
+            f"which release of Bioconductor goes with R {r_minor} is not known",
             hint='Write it into dsenv.toml: [r] bioconductor = { version = "…" }.',
         )
     return str(max(map(RVersion, fitting)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dsenv.store import Store
 
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.(?:tar\.gz|tgz|tar\.xz|tar\.bz2)")
+_PART: Final = re.compile(r"[A-Za-z0-9_~+.-]*[A-Za-z0-9_~+-]")  # of a path
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY: Final = re.compile(rf"([0-9]{{4}})-([0-9]{{2}})-([0-9]{{2}})|([0-9]{{2}})-({'|'.join(_MONTHS)})-([0-9]{{4}})")
 
@@ -37,6 +38,7 @@ class Place:
     dated: bool = False  # whether this is the address of the state of a day
     today: tuple[str, ...] = ()  # where the same repository is as of today: its Archive has the files, too
     optional: bool = False  # whether it may be missing
+    binary: Mapping[str, str] = field(default_factory=dict)  # by target, where its built packages are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,18 +111,15 @@ class Repository:
 
     def _row(self, fields: Stanza) -> Row | None:
         """Return a row of the index, ``None`` for one that cannot be used."""
-        name, path = fields.get("Package", ""), fields.get("Path", "")
+        name, below = fields.get("Package", ""), place_below(fields)
         try:
             version = RVersion(fields.get("Version", ""))
         except ValueError:
             return None
         filename = fields.get("File", f"{name}_{version}.tar.gz")
-        if not re.fullmatch(NAME, name) or not _FILE.fullmatch(filename):
-            return None
-        if path and not re.fullmatch(r"[A-Za-z0-9._~+-]+(?:/[A-Za-z0-9._~+-]+)*", path.strip("/")):
+        if not re.fullmatch(NAME, name) or not _FILE.fullmatch(filename) or below is None:
             return None
         contrib = f"{self.place.url}/src/contrib"
-        below = f"{path.strip('/')}/" if path else ""
         urls = [f"{contrib}/{below}{filename}", f"{contrib}/Archive/{name}/{filename}"]
         urls += self._elsewhere(name, filename)
         if re.fullmatch(r"https?://[^\s@]+", direct := fields.get("DownloadURL", "")):
@@ -134,6 +133,14 @@ class Repository:
         except LostError:
             return {}
         return parse_listing(self.store.path(artifact).read_text("utf-8", "replace"), name)
+
+
+def place_below(fields: Stanza) -> str | None:
+    """Return where below its index a row says that its file is: "", ``4.2.0/Other/``; ``None`` for no such place."""
+    path = fields.get("Path", "").strip("/")
+    if not path:
+        return ""
+    return f"{path}/" if all(map(_PART.fullmatch, path.split("/"))) else None
 
 
 def _urls(contrib: str, name: str, file: str) -> list[str]:

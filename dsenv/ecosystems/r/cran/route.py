@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dsenv.download import MismatchError
 from dsenv.ecosystems.r import description, distribution, renv, sysreqs
 from dsenv.ecosystems.r import pins as r_pins
-from dsenv.ecosystems.r.cran import places, remotes, repositories, times
+from dsenv.ecosystems.r.cran import binaries, places, remotes, repositories, times
 from dsenv.ecosystems.r.cran.candidates import Archived, Candidate, Finder
 from dsenv.ecosystems.r.cran.solve import Question, Requirement
 from dsenv.ecosystems.r.cran.tarballs import fetched
@@ -70,7 +70,12 @@ def _resolve(request: Request, found: Distribution) -> r_pins.Pins:
 def _tell_unused(request: Request, solution: Solution) -> None:
     """Point out what dsenv.toml says of packages that are not there."""
     spec: Spec = request.spec
-    for key, names in (("suggests", spec.suggests), ("system-requirements", spec.system_requirements)):
+    said = (
+        ("suggests", spec.suggests),
+        ("from-source", spec.from_source),
+        ("system-requirements", spec.system_requirements),
+    )
+    for key, names in said:
         unused = sorted({*names} - solution.chosen.keys())
         if unused:
             request.progress.warn(f"[r] {key} names {', '.join(unused)}, which nothing needs")
@@ -178,6 +183,8 @@ def _pins(
         )
         packages[name] = _as_held(pin, request)
     packages |= _with_needs(packages, request)
+    built = binaries.with_binaries(packages, where, request, found.version)
+    packages = built.packages
     return r_pins.Pins(
         version=found.version,
         package=distribution.PACKAGE,
@@ -187,7 +194,8 @@ def _pins(
             repositories=tuple(
                 r_pins.Repository(name=one.name, url=without_credentials(one.place.url), index=one.file.sha256)
                 for one in where
-            )
+            ),
+            binaries=built.provenance(),
         ),
     )
 

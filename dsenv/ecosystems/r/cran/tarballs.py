@@ -113,7 +113,7 @@ def _examined(candidate: Candidate, artifact: Artifact, request: Request) -> Exa
     if "Built" in stanza:
         raise IntegrityError(
             f"{artifact.filename} is a built package, not a source",
-            hint="Use the repository's address for sources.",
+            hint="Use the repository's address for sources; the one for built packages is its `binary`.",
         )
     return examined
 
