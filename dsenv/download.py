@@ -65,7 +65,7 @@ class MismatchError(IntegrityError):
         super().__init__(
             f"{artifact.filename} is not the file that the lock names",
             cause=cause,
-            hint="Find out who changed it, the lock or the server, before you go on.",
+            hint=f"Find out who changed it, the lock or the server, before you go on. {artifact.hint}".strip(),
         )
         self.artifact = artifact
 

@@ -251,7 +251,7 @@ class _Costs:
 
 
 def _told(error: DsenvError) -> str:
-    return "\n".join(filter(None, (error.sentence, error.cause)))
+    return "\n".join(filter(None, (error.sentence, error.cause, error.hint)))
 
 
 def names(orders: Sequence[Order]) -> str:

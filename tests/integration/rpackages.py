@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import re
 import tarfile
 import threading
 from contextlib import contextmanager
@@ -58,9 +59,14 @@ def publish(directory: Path, *packages: tuple[Mapping[str, str], bytes]) -> None
 
 @contextmanager
 def serving(directory: Path) -> Iterator[str]:
-    """Yield the address under which a directory is served."""
+    """Yield the address under which a directory is served; what lies in its ``for-r`` is for an R of Linux alone."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            own = directory / "for-r" / path.partition("?")[0].strip("/")
+            is_r = re.match(r"R/4\.2\.[0-9]+ R \(4\.2\.[0-9]+ x86_64-pc-linux-gnu ", self.headers.get("User-Agent", ""))
+            return str(own) if is_r and own.is_file() else super().translate_path(path)
+
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 

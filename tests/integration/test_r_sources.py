@@ -72,7 +72,7 @@ build = ["libjansson-dev"]
 """
 
 
-def _publish(directory: Path, **changes: Mapping[str, str]) -> None:
+def publish_all(directory: Path, **changes: Mapping[str, str]) -> None:
     rows = ((PURE, PURE_FILES), (CODE, CODE_FILES), (LINKED, LINKED_FILES))
     publish(
         directory,
@@ -84,7 +84,7 @@ def _publish(directory: Path, **changes: Mapping[str, str]) -> None:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """Serve the three packages; return where they lie and where they are served."""
     directory = tmp_path_factory.mktemp("tiny")
-    _publish(directory)
+    publish_all(directory)
     with serving(directory) as url:
         yield directory, url
 
@@ -169,11 +169,11 @@ def test_a_failure_stops_only_what_needs_it(tiny: Dsenv, repository: tuple[Path,
     project = Dsenv(tmp_path, tiny.store).spec(SPEC.format(url=url, packages='"libjansson4"'))
     changed = {"R/tinyr.R": PURE_FILES["R/tinyr.R"] + "x <- 1\n"}
     try:
-        _publish(directory, tinyc=broken, tinyr=changed)
+        publish_all(directory, tinyc=broken, tinyr=changed)
         project("lock")
         failed = project("restore", code=1).stderr
     finally:
-        _publish(directory)
+        publish_all(directory)
     assert "tinyc 0.2: `R CMD INSTALL" in failed
     assert "fatal error: libpq-fe.h: No such file or directory" in failed
     assert 'libpq-fe.h is missing: add "libpq-dev" to [system] build' in failed

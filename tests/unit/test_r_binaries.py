@@ -149,12 +149,12 @@ class _Offer:
         return {"libjansson.so.4": "libjansson4"}.get(soname)
 
     def libraries(self, names: Any) -> Mapping[str, tuple[str, ...]]:
-        return dict.fromkeys(names, ())
+        return {name: ("libcurl4",) if name == "libcurl4-openssl-dev" else () for name in names}
 
 
 def test_libraries_of_built_code_are_locked_and_compilers_are_not(project: Project, cran: fake.Cran) -> None:
     cran.add("code", "1.0", NeedsCompilation="yes", SystemRequirements="libcurl: libcurl-devel")
-    needed = ("libjansson.so.4", "libR.so", "libc.so.6", "libown.so", "libnobody.so.1")
+    needed = ("libjansson.so.4", "libcurl.so.4", "libR.so", "libc.so.6", "libown.so")
     files = {"libs/code.so": shared_library(needed=needed), "libs/libown.so": shared_library(soname="libown.so")}
     _serve(cran, "code", "1.0", fake.built("code", "1.0", files, by=CODE))
     project.offers = {AMD64: _Offer()}
@@ -163,6 +163,16 @@ def test_libraries_of_built_code_are_locked_and_compilers_are_not(project: Proje
     needs = pins.revealed(found, {})
     assert Need("libjansson4", why="r:code") in needs
     assert [need for need in needs if need.build] == []
+    # What was built for another release loads what this one has not.
+    _serve(
+        cran,
+        "code",
+        "1.0",
+        fake.built("code", "1.0", {"libs/code.so": shared_library(needed=("libx.so.70",))}, by=CODE),
+    )
+    other = project.lock('packages = ["code"]', repositories=_dated(cran))
+    assert _artifact(other, "code").kind == "source"
+    assert "code: loads libx.so.70, which the distribution has not" in project.talk.warnings[-1]
     again = project.lock('packages = ["code"]\nfrom-source = ["code"]', repositories=_dated(cran))
     assert _artifact(again, "code").kind == "source"
     assert {need.name for need in pins.revealed(again, {}) if need.build} >= {pins.COMPILERS, "libcurl4-openssl-dev"}

@@ -20,7 +20,6 @@ from dsenv.pins import digest
 from dsenv.tools import elf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from dsenv.ecosystems.r.description import Built
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from dsenv.pins import Artifact, Target
     from dsenv.store import Store
 
-_READ: Final = "built1"  # names this way of reading in the store's keys
+_READ: Final = "built2"  # names this way of reading in the store's keys
 _PLATFORMS: Final = {  # how each target's R calls its machine, and the machine alone
     "linux-amd64": (r"x86_64-[a-z0-9_]+-linux-gnu", "x86_64"),
     "linux-arm64": (r"aarch64-[a-z0-9_]+-linux-gnu", "aarch64"),
@@ -55,7 +54,7 @@ class Package:
     description: Stanza
     built: bool  # whether R has installed it somewhere: it has what R writes then
     needed: tuple[str, ...]  # sonames of libraries that its own take from elsewhere
-    code: bool  # whether it has shared libraries of its own
+    brought: tuple[str, ...]  # names of its own
 
 
 def agent(target: str, r_version: str) -> str:
@@ -78,7 +77,7 @@ def examine(artifact: Artifact, store: Store) -> Package:
 
     key = digest([store.path(artifact).name, _READ])
     fields = json.loads(store.built(key, "package.json", build).read_text("utf-8"))
-    return Package(**{**fields, "needed": tuple(fields["needed"])})
+    return Package(**{**fields, **{key: tuple(fields[key]) for key in ("needed", "brought")}})
 
 
 def misfit(built: Built, r_version: RVersion, target: Target) -> str:
@@ -109,16 +108,11 @@ def _examine(path: Path, filename: str) -> Package:
         has_meta = has_meta or below == "Meta/package.rds"
     if not stanza:
         raise IntegrityError(f"{filename} is no R package: it holds no DESCRIPTION")
+    brought = {posixpath.basename(name) for name in libraries} | {row.soname for row in libraries.values()} - {""}
+    wanted = {soname for row in libraries.values() for soname in row.needed}
     return Package(
         description=stanza,
         built=has_meta and description.built(stanza) is not None,
-        needed=_needed(libraries.values(), {posixpath.basename(name) for name in libraries}),
-        code=bool(libraries),
+        needed=tuple(sorted(soname for soname in wanted - brought if not _WITH_R.fullmatch(soname))),
+        brought=tuple(sorted(brought)),
     )
-
-
-def _needed(libraries: Iterable[elf.Library], own: set[str]) -> tuple[str, ...]:
-    rows = list(libraries)
-    brought = own | {row.soname for row in rows}
-    wanted = {soname for row in rows for soname in row.needed}
-    return tuple(sorted(soname for soname in wanted - brought if not _WITH_R.fullmatch(soname)))

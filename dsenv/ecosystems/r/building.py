@@ -150,7 +150,7 @@ def _checked(row: Package, artifact: BinaryArtifact, place: Place, agent: str) -
     return Build(
         name=row.name,
         title=f"{row.name} {row.version} (binary)",
-        inputs=(Input(name=artifact.filename, source=artifact.artifact(agent)), *_scripts(_CHECKS)),
+        inputs=(Input(name=artifact.filename, source=artifact.artifact(row.name, agent)), *_scripts(_CHECKS)),
         steps=tuple(Run(argv=argv, env=env) for argv in (*_beside(place), check, *_proof(row, place))),
         verb="checked",
     )

@@ -38,8 +38,6 @@ _RELEASE: Final = re.compile(r"/packages/([0-9]+\.[0-9]+)/bioc/?$")
 Md5Text = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
-_SOURCE_HINT: Final = "To build it instead, name it in [r] from-source and run `dsenv lock`."
-
 SystemName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
@@ -69,10 +67,14 @@ class BinaryArtifact(Model):
     needs: Array[SystemName] = ()  # system packages that have the libraries which its own load
     urls: Annotated[Array[Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]], Field(min_length=1)]
 
-    def artifact(self, agent: str) -> Artifact:
+    def artifact(self, package: str, agent: str) -> Artifact:
         """Return the file to download, asked for as an R."""
+        hint = (
+            f"If it was built anew, `dsenv lock --upgrade-package r:{package}` takes what is served now; "
+            "[r] from-source has packages that are not to be taken built."
+        )
         return Artifact(
-            filename=self.filename, sha256=self.sha256, size=self.size, urls=self.urls, hint=_SOURCE_HINT, agent=agent
+            filename=self.filename, sha256=self.sha256, size=self.size, urls=self.urls, hint=hint, agent=agent
         )
 
 

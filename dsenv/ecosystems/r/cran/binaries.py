@@ -25,7 +25,7 @@ from dsenv.errors import DownloadError, IntegrityError
 from dsenv.pins import Target, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dsenv.ecosystem import Request
     from dsenv.ecosystems.r.cran.index import Index
@@ -213,6 +213,7 @@ class _Search:
         self._packages = packages
         self._request = request
         self._r = r_version
+        self._brought: set[str] = set()  # libraries that built packages have of their own
         self._refused: dict[str, str] = {}  # why there is none, by name
 
     def found(self, rows: Sequence[r_pins.Package]) -> dict[str, r_pins.BinaryArtifact]:
@@ -221,11 +222,17 @@ class _Search:
         places = [self._shelf.files(row.name, row.version, self._r) for row in rows]
         with ThreadPoolExecutor(DOWNLOADS) as pool:
             learned = list(pool.map(self._learned, places))
+        there = {
+            row.name: (artifact, binary.examine(artifact, self._request.store))
+            for row, artifact in zip(rows, learned, strict=True)
+            if artifact
+        }
+        self._brought = {soname for _, package in there.values() for soname in package.brought}
         found = {}
-        for row, artifact in zip(rows, learned, strict=True):
-            if artifact is None:
+        for row in rows:
+            if row.name not in there:
                 self._refused[row.name] = "is not there"
-            elif pin := self._judged(row, artifact):
+            elif pin := self._judged(row, *there[row.name]):
                 found[row.name] = pin
         self._tell()
         return found
@@ -237,9 +244,8 @@ class _Search:
         except LostError:
             return None
 
-    def _judged(self, row: r_pins.Package, artifact: Artifact) -> r_pins.BinaryArtifact | None:
+    def _judged(self, row: r_pins.Package, artifact: Artifact, package: binary.Package) -> r_pins.BinaryArtifact | None:
         """Return a pin for what was downloaded, or note why it is of no use."""
-        package = binary.examine(artifact, self._request.store)
         stanza = package.description
         says = f"{stanza.get('Package', 'no name')} {stanza.get('Version', 'without a version')}"
         if says != f"{row.name} {row.version}":
@@ -249,14 +255,18 @@ class _Search:
             )
         built = description.built(stanza) if package.built else None
         linking_to = self._compiled_with(stanza)
+        needs = self._needs(row, package)
+        lost = sorted(soname for soname, name in needs.items() if name is None)
         if built is None:
             self._refused[row.name] = "is a source there, too"
         elif reason := binary.misfit(built, self._r, self._shelf.target):
             self._refused[row.name] = f"was {reason}"
-        elif package.code and not built.platform:
+        elif package.brought and not built.platform:
             self._refused[row.name] = "does not say for which machine it was built"
         elif stanza.get("RemoteSha", "") != self._commit(row, stanza):
             self._refused[row.name] = "was built of another commit"
+        elif lost:
+            self._refused[row.name] = f"loads {', '.join(lost)}, which the distribution has not"
         elif torn := self._torn(row, linking_to):
             self._refused[row.name] = torn
         else:
@@ -266,7 +276,7 @@ class _Search:
                 size=artifact.size or 1,
                 r=built.r.text,
                 linking_to={name: self._packages[name].version for name in sorted(linking_to)},
-                needs=tuple(sorted(self._needs(package))),
+                needs=tuple(sorted({name for name in needs.values() if name})),
                 urls=tuple(without_credentials(url) for url in artifact.urls),
             )
         return None
@@ -292,12 +302,20 @@ class _Search:
                 return f"was compiled with {name} {theirs}, and {ours or 'none'} is locked"
         return ""
 
-    def _needs(self, package: binary.Package) -> Iterator[str]:
-        """Yield the system packages that have the libraries which a built package loads."""
+    def _needs(self, row: r_pins.Package, package: binary.Package) -> dict[str, str | None]:
+        """Return by soname the system package that has each library which a built package loads.
+
+        "" is one that R packages bring, or that a package which the row needs anyway is called by; ``None`` is none.
+        """
         offer = self._request.offers.get(self._shelf.target)
-        for soname in package.needed if offer else ():
-            if offer and (name := offer.providing(soname)):
-                yield name
+        if offer is None:
+            return {}
+        found: dict[str, str | None] = {}
+        for soname in package.needed:
+            stem = soname.partition(".so")[0].lower().replace("_", "-")
+            is_there = soname in self._brought or any(name.startswith(stem) for name in row.needs)
+            found[soname] = offer.providing(soname) or ("" if is_there else None)
+        return found
 
     def _tell(self) -> None:
         if not self._refused:
