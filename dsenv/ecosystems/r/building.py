@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.builds import Build
 from dsenv.ecosystems.r import binary
+from dsenv.ecosystems.r.built import HOME, BinaryArtifact
 from dsenv.ecosystems.r.distribution import ITSELF
-from dsenv.ecosystems.r.pins import COMPILERS, BinaryArtifact
+from dsenv.ecosystems.r.pins import compilers
 from dsenv.ecosystems.r.versions import minor
 from dsenv.errors import LockFormatError
 from dsenv.steps import Input, Run
@@ -22,6 +23,7 @@ from dsenv.steps import Input, Run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dsenv.ecosystems.r.built import Archive
     from dsenv.ecosystems.r.pins import Package, Pins
     from dsenv.pins import Selection
     from dsenv.steps import Place
@@ -45,25 +47,25 @@ def builds(pins: Pins, selection: Selection, place: Place) -> tuple[Build, ...]:
         needed[name] = {*direct, *(further for other in direct for further in needed[other])}
     return tuple(
         replace(
-            _build(rows[name], place, pins.version, target),
+            _build(rows[name], pins, place, target),
             after=tuple(sorted(needed[name])),
-            sees=_sees(name, rows, needed[name], target),
+            sees=_sees(name, rows, needed[name], pins, target),
         )
         for name in order
     )
 
 
-def _sees(name: str, rows: Mapping[str, Package], needed: Iterable[str], target: str) -> tuple[str, ...]:
+def _sees(name: str, rows: Mapping[str, Package], needed: Iterable[str], pins: Pins, target: str) -> tuple[str, ...]:
     """Return the system packages that a build takes: R, what it says itself, what runs the packages that it loads."""
     row = rows[name]
-    found = {*ITSELF}
+    found = {*(pins.archives[target].needs if target in pins.archives else ITSELF)}
     for other in (name, *needed):
         artifact = rows[other].artifacts[target]
         found.update(rows[other].needs, artifact.needs if isinstance(artifact, BinaryArtifact) else ())
     if row.artifacts[target].kind == "source":
         found.update(row.build_needs)
         if row.compiles:
-            found.add(COMPILERS)
+            found.update(compilers(pins))
             found.update(package for other in row.linking_to if other in rows for package in rows[other].build_needs)
     return tuple(sorted(found))
 
@@ -71,7 +73,7 @@ def _sees(name: str, rows: Mapping[str, Package], needed: Iterable[str], target:
 def made(pins: Pins, selection: Selection) -> list[Package]:
     """Return the packages of a selection that the workshop makes: of their sources, or of what others have built."""
     target = str(selection.target)
-    return [row for row in pins.selected(selection) if row.artifacts[target].kind != "deb"]
+    return [row for row in pins.selected(selection) if row.artifacts[target].kind in {"binary", "source"}]
 
 
 def _check_fit(pins: Pins, rows: Mapping[str, Package], target: str) -> None:
@@ -116,78 +118,93 @@ def ordered(rows: Mapping[str, Package]) -> list[str]:
     return [*order]
 
 
-def _build(row: Package, place: Place, r_version: str, target: str) -> Build:
+def _build(row: Package, pins: Pins, place: Place, target: str) -> Build:
     artifact = row.artifacts[target]
+    own = _Own(pins.archives.get(target), place)
+    inputs, work, env = place.inputs, f"{place.prefix}/work", tuple(own.environment().items())
+    steps: list[tuple[str, ...]]
     if isinstance(artifact, BinaryArtifact):
-        return _checked(row, artifact, place, binary.agent(target, r_version))
-    assert row.source is not None  # noqa: S101 - else the lock could not be read
-    source = row.source.artifact()
-    work, inputs = f"{place.prefix}/work", place.inputs
-    repository = "CRAN" if row.source.kind == "repository" else ""
-    env = tuple(_environment(place, work).items())
-    steps: list[tuple[str, ...]] = [
-        ("sh", f"{inputs}/prepare.sh", row.name, row.version, source.filename, repository),
-        (
-            *("R", "CMD", "INSTALL", "--use-vanilla", "--no-test-load", f"--built-timestamp={_TIMESTAMP}"),
-            *(f"--library={work}/library", f"{work}/source/{row.name}"),
-        ),
-        *_proof(row, place),
+        file = Input(name=artifact.filename, source=artifact.artifact(row.name, binary.agent(target, pins.version)))
+        steps = [("sh", f"{inputs}/check.sh", row.name, row.version, artifact.filename, artifact.r)]
+    else:
+        assert row.source is not None  # noqa: S101 - else the lock could not be read
+        source = row.source.artifact()
+        file = Input(name=source.filename, source=source, identity=row.source.content)
+        repository = "CRAN" if row.source.kind == "repository" else ""
+        steps = [
+            ("sh", f"{inputs}/prepare.sh", row.name, row.version, source.filename, repository),
+            (
+                *(own.program("R"), "CMD", "INSTALL", "--use-vanilla", "--no-test-load"),
+                *(f"--built-timestamp={_TIMESTAMP}", f"--library={work}/library", f"{work}/source/{row.name}"),
+            ),
+        ]
+    steps = [
+        *own.steps(),
+        *steps,
+        (own.program("Rscript"), "--vanilla", f"{inputs}/load.R", row.name),
+        ("sh", f"{inputs}/pack.sh", row.name, f"{place.prefix}/out/{row.name}.tar"),
     ]
-    if place.root:
-        steps[1] = (f"{work}/R/bin/R", *steps[1][1:])
+    is_binary = isinstance(artifact, BinaryArtifact)
     return Build(
         name=row.name,
-        title=f"{row.name} {row.version}",
-        inputs=(Input(name=source.filename, source=source, identity=row.source.content), *_scripts(_SCRIPTS)),
-        steps=tuple(Run(argv=argv, env=env) for argv in (*_beside(place), *steps)),
+        title=f"{row.name} {row.version}" + " (binary)" * is_binary,
+        inputs=(file, *_scripts(_CHECKS if is_binary else _SCRIPTS), *own.inputs()),
+        steps=tuple(Run(argv=argv, env=env) for argv in steps),
+        verb="checked" if is_binary else "built",
     )
 
 
-def _checked(row: Package, artifact: BinaryArtifact, place: Place, agent: str) -> Build:
-    """Return the build that takes what somebody else has built: it is unpacked, loaded, and packed as all others."""
-    env = tuple(_environment(place, f"{place.prefix}/work").items())
-    check = ("sh", f"{place.inputs}/check.sh", row.name, row.version, artifact.filename, artifact.r)
-    return Build(
-        name=row.name,
-        title=f"{row.name} {row.version} (binary)",
-        inputs=(Input(name=artifact.filename, source=artifact.artifact(row.name, agent)), *_scripts(_CHECKS)),
-        steps=tuple(Run(argv=argv, env=env) for argv in (*_beside(place), check, *_proof(row, place))),
-        verb="checked",
-    )
+class _Own:
+    """The R of a workshop: that of the root, one made of it where it does not lie at its own place, or an archive's."""
 
+    def __init__(self, archive: Archive | None, place: Place) -> None:
+        self._archive = archive
+        self._place = place
+        self._work = f"{place.prefix}/work"
 
-def _beside(place: Place) -> Iterable[tuple[str, ...]]:
-    """Yield the step that makes an R, where the one of the root does not lie at its own place."""
-    if place.root:
-        yield ("sh", f"{place.inputs}/beside.sh", f"{place.root}/{_HOME}")
+    def program(self, name: str) -> str:
+        """Return how a program of it is called; the Rscript that lies in a root finds its R by a variable."""
+        if self._archive:
+            return f"{self._work}/R/bin/{name}"
+        return f"{self._work}/R/bin/R" if self._place.root and name == "R" else name
 
+    def steps(self) -> Iterable[tuple[str, ...]]:
+        """Yield the steps that make it."""
+        if self._archive:
+            yield ("mkdir", "R")
+            form = ("--extract", "--gzip", "--no-same-owner", "--strip-components=1")
+            yield ("tar", *form, "--directory=R", f"--file={self._place.inputs}/{self._archive.filename}")
+        elif self._place.root:
+            yield ("sh", f"{self._place.inputs}/beside.sh", f"{self._place.root}/{_HOME}")
 
-def _proof(row: Package, place: Place) -> Iterable[tuple[str, ...]]:
-    """Yield the steps that load what was installed, and pack it."""
-    yield ("Rscript", "--vanilla", f"{place.inputs}/load.R", row.name)
-    yield ("sh", f"{place.inputs}/pack.sh", row.name, f"{place.prefix}/out/{row.name}.tar")
+    def inputs(self) -> Iterable[Input]:
+        """Yield what it is made of, beyond the root."""
+        if self._archive:
+            yield Input(name=self._archive.filename, source=self._archive.artifact())
 
-
-def _environment(place: Place, work: str) -> dict[str, str]:
-    """Return the variables after which R sees R's own library, the packages beside, and nobody's settings."""
-    home = f"{work}/R" if place.root else f"/{_HOME}"
-    values = {
-        "R_ENVIRON": "/dev/null",
-        "R_ENVIRON_USER": "/dev/null",
-        "R_HOME": home,
-        "R_LIBS": f"{work}/library",
-        "R_LIBS_SITE": "NULL",
-        "R_LIBS_USER": "NULL",
-        "R_MAKEVARS_SITE": "/dev/null",
-        "R_MAKEVARS_USER": f"{work}/Makevars",
-    }
-    if place.root:
-        values |= {
-            "RHOME": home,  # Rscript's word for it
-            "R_LD_LIBRARY_PATH": f"{place.root}/{_HOME}/lib",
-            **{f"R_{name.upper()}_DIR": f"{place.root}/usr/share/R/{name}" for name in ("share", "include", "doc")},
+    def environment(self) -> dict[str, str]:
+        """Return the variables after which it sees its own library, the packages beside, and nobody's settings."""
+        place, work = self._place, self._work
+        home = f"{work}/R/{HOME}" if self._archive else f"{work}/R" if place.root else f"/{_HOME}"
+        values = {
+            "R_ENVIRON": "/dev/null",
+            "R_ENVIRON_USER": "/dev/null",
+            "R_HOME": home,
+            "R_LIBS": f"{work}/library",
+            "R_LIBS_SITE": "NULL",
+            "R_LIBS_USER": "NULL",
+            "R_MAKEVARS_SITE": "/dev/null",
+            "R_MAKEVARS_USER": f"{work}/Makevars",
         }
-    return values
+        if self._archive:
+            values |= {"RHOME": home, "R_LD_LIBRARY_PATH": f"{home}/lib"}
+        elif place.root:
+            values |= {
+                "RHOME": home,  # Rscript's word for it
+                "R_LD_LIBRARY_PATH": f"{place.root}/{_HOME}/lib",
+                **{f"R_{name.upper()}_DIR": f"{place.root}/usr/share/R/{name}" for name in ("share", "include", "doc")},
+            }
+        return values
 
 
 def _scripts(names: Iterable[str]) -> Iterable[Input]:

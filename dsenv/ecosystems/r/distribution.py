@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dsenv.ecosystem import Request
+    from dsenv.ecosystems.r.built import OwnArtifact
     from dsenv.formats.deb822 import Stanza
     from dsenv.pins import Artifact
     from dsenv.store import Store
@@ -40,9 +41,14 @@ class Built:
     """An R package that the distribution has built, on one target or several."""
 
     description: Stanza
-    debs: Mapping[str, r_pins.DebArtifact]  # by target
+    debs: Mapping[str, r_pins.DebArtifact | OwnArtifact]  # by target; of an R that is an archive, its own
     askers: tuple[str, ...]  # R packages whose .debs depend on its
     with_r: bool  # whether it lies in R's own library, as r-recommended does
+
+    @property
+    def names(self) -> set[str]:
+        """The names of its system packages."""
+        return {deb.package for deb in self.debs.values() if isinstance(deb, r_pins.DebArtifact)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,14 @@ from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.r import building, session
-from dsenv.steps import Dereference, Derive, Input, Place, Recipe, Run, SetEnv, Step
+from dsenv.ecosystems.r.built import HOME
+from dsenv.steps import Dereference, Derive, Input, Place, PrependPath, Recipe, Run, SetEnv, Step, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dsenv.builds import Built
+    from dsenv.ecosystems.r.built import Archive
     from dsenv.ecosystems.r.pins import Package, Pins
     from dsenv.pins import Selection
     from dsenv.progress import Progress
@@ -46,18 +48,24 @@ def recipe(
         note = f"R {pins.version} and its {count} packages: they are those of the locked distribution"
         return Recipe(name="r", title="no R", notes=(note,))
     sources = building.made(pins, selection)
-    libraries = _libraries(place, sources=bool(sources))
+    archive = pins.archives.get(str(selection.target))
+    libraries = _libraries(place, sources=bool(sources), own=archive is not None)
     steps = _isolation(place, libraries)
     notes: tuple[str, ...] = ()
-    if place.kind == "project":
+    if archive:
+        steps += _unpacked(archive, place)
+    elif place.kind == "project":
         steps += _relocation(place)
-        if " " in place.root:
-            notes = ("R CMD INSTALL and the like: make cannot work in a path with a space",)
+    if place.kind == "project" and " " in place.prefix:
+        notes = ("R CMD INSTALL and the like: make cannot work in a path with a space",)
     variables = [step.name for step in steps if isinstance(step, SetEnv)]
-    profiles = session.profiles(place, pins.version, libraries, variables)
+    site = f"{home(place)}/{HOME}/etc/Rprofile.site" if archive else f"{place.root}/etc/R/Rprofile.site"
+    profiles = session.profiles(place, pins.version, libraries, variables, site)
     inputs: tuple[Input, ...] = ()
+    if archive and place.kind == "image":
+        inputs += (Input(name=archive.filename, source=archive.artifact()),)
     if sources:
-        inputs = tuple(_inputs(sources, built))
+        inputs += tuple(_inputs(sources, built))
         steps.append(Run(argv=("sh", f"{place.inputs}/{_UNPACK}", library(place))))
     return Recipe(name="r", title=title, inputs=inputs, steps=(*profiles, *steps), notes=notes)
 
@@ -65,6 +73,30 @@ def recipe(
 def library(place: Place) -> str:
     """Return where the packages lie that were built from source."""
     return f"{place.prefix}/library"
+
+
+def home(place: Place) -> str:
+    """Return where an archive of R is unpacked."""
+    return f"{place.prefix}/R"
+
+
+def _unpacked(archive: Archive, place: Place) -> list[Step]:
+    """Return the steps that put an archive of R in place; its front ends find out where they lie."""
+    where = home(place)
+    steps: list[Step] = [Unpack(artifact=archive.artifact(), directory=where)]
+    if place.kind == "image":
+        form = ("--extract", "--no-same-owner", "--strip-components=1")
+        steps = [
+            Run(argv=("mkdir", "-p", where)),
+            Run(argv=("tar", *form, "--directory", where, "--file", f"{place.inputs}/{archive.filename}")),
+        ]
+    return [
+        *steps,
+        PrependPath(name="PATH", directories=(f"{where}/bin",)),
+        SetEnv(name="R_HOME", value=f"{where}/{HOME}"),
+        SetEnv(name="RHOME", value=f"{where}/{HOME}"),  # Rscript's word for it
+        SetEnv(name="R_LD_LIBRARY_PATH", value=f"{where}/{HOME}/lib"),  # as below
+    ]
 
 
 def _inputs(sources: Iterable[Package], built: Mapping[str, Built]) -> Iterator[Input]:
@@ -109,11 +141,13 @@ def _relocation(place: Place) -> list[Step]:
     ]
 
 
-def _libraries(place: Place, *, sources: bool) -> list[str]:
+def _libraries(place: Place, *, sources: bool, own: bool) -> list[str]:
     """Return all libraries, the first to look in first.
 
     Packages of the distribution and those built from source are never mixed: beside these only R's own library counts.
     """
+    if own:
+        return [library(place)] * sources + [f"{home(place)}/{HOME}/library"]
     if sources:
         return [library(place), f"{place.root}/{_OWN}"]
     return [f"{place.root}/{path}" for path in _LIBRARIES]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from dsenv.ecosystem import LockFiles, Table
-from dsenv.ecosystems.r import renv
+from dsenv.ecosystems.r import built, renv
+from dsenv.ecosystems.r.built import Archive, BinaryArtifact, OwnArtifact, RName, RVersionText, SystemName
 from dsenv.ecosystems.r.requests import check_path
 from dsenv.ecosystems.r.versions import is_version_of
 from dsenv.errors import LockFormatError
@@ -28,17 +29,15 @@ if TYPE_CHECKING:
     from dsenv.pins import Provided, Selection, Target
     from dsenv.steps import Place
 
-RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]$")]
-RVersionText = Annotated[str, StringConstraints(pattern=r"^[0-9]+([.-][0-9]+)*$")]
 COMPILERS: Final = "r-base-dev"
 """The system package with all that R itself is compiled with."""
+
+R: Final = "R"
+"""What a person upgrades an archive of R by: ``r:R``."""
 
 _RELEASE: Final = re.compile(r"/packages/([0-9]+\.[0-9]+)/bioc/?$")
 
 Md5Text = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-
-
-SystemName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
 class DebArtifact(Model):
@@ -53,29 +52,6 @@ class SourceArtifact(Model):
     """A package that is built from its source."""
 
     kind: Literal["source"] = "source"
-
-
-class BinaryArtifact(Model):
-    """A package as a repository has built it for one target."""
-
-    kind: Literal["binary"] = "binary"
-    filename: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.(?:tar\.gz|tgz)$")]
-    sha256: Sha256Text
-    size: Size  # bytes
-    r: RVersionText  # the R that built it: "4.2.1"
-    linking_to: dict[RName, RVersionText] = Field(default={})  # the packages whose headers it was compiled with
-    needs: Array[SystemName] = ()  # system packages that have the libraries which its own load
-    urls: Annotated[Array[Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]], Field(min_length=1)]
-
-    def artifact(self, package: str, agent: str) -> Artifact:
-        """Return the file to download, asked for as an R."""
-        hint = (
-            f"If it was built anew, `dsenv lock --upgrade-package r:{package}` takes what is served now; "
-            "[r] from-source has packages that are not to be taken built."
-        )
-        return Artifact(
-            filename=self.filename, sha256=self.sha256, size=self.size, urls=self.urls, hint=hint, agent=agent
-        )
 
 
 class Remote(Model):
@@ -125,6 +101,9 @@ class Source(Model):
         return Artifact(filename=self.filename, sha256=first, size=size, urls=self.urls, accepted=tuple(others))
 
 
+AnyArtifact = DebArtifact | OwnArtifact | SourceArtifact | BinaryArtifact
+
+
 class Package(Model):
     """One locked R package."""
 
@@ -140,7 +119,7 @@ class Package(Model):
     build_needs: Array[SystemName] = ()  # those that only building it takes
     renv_hash: Md5Text | Literal[""] = ""  # "" where R's own installation would be needed to tell
     source: Source | None = None
-    artifacts: dict[str, Annotated[DebArtifact | SourceArtifact | BinaryArtifact, Field(discriminator="kind")]]
+    artifacts: dict[str, Annotated[AnyArtifact, Field(discriminator="kind")]]
 
 
 class Repository(Model):
@@ -162,7 +141,8 @@ class Pins(Model):
     """The R part of a lock."""
 
     version: RVersionText  # R's own: "4.2.2"
-    package: Text  # the system package that R is: "r-base-core"
+    package: Text = ""  # the system package that R is: "r-base-core"; "" where it comes from an archive
+    archives: dict[str, Archive] = Field(default={})  # by target
     groups: Array[Text] = ()  # that there are, by normalized names
     packages: Array[Package]  # sorted by name
     provenance: Provenance = Provenance()
@@ -198,6 +178,8 @@ def read(lock: LockFiles) -> tuple[Pins, Table]:
 def check(pins: Pins, provided: Mapping[Target, Mapping[str, Provided]]) -> None:
     """Hold R and each of its packages against the system packages that they are; raise ``LockFormatError``."""
     for target, rows in provided.items():
+        if str(target) in pins.archives:
+            continue
         version = rows[pins.package].version if pins.package in rows else "none"
         if not is_version_of(version, pins.version):
             raise LockFormatError(
@@ -217,10 +199,15 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     """Return the pins as lock files, with the export for renv."""
     table: Table = {
         "version": pins.version,
-        "package": pins.package,
+        **({"package": pins.package} if pins.package else {}),
         "inputs": spread(inputs),
         "packages": [_row(package) for package in pins.packages],
     }
+    if pins.archives:
+        table["archives"] = {
+            target: pins.archives[target].model_dump(mode="json", exclude_defaults=True)
+            for target in sorted(pins.archives)
+        }
     if pins.groups:
         table["groups"] = list(pins.groups)
     provenance: Table = {}
@@ -235,22 +222,29 @@ def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     del offers
     found = {Need(name, why=f"r:{row.name}") for row in pins.packages for name in row.needs}
     for row in pins.packages:
-        built = (artifact for artifact in row.artifacts.values() if isinstance(artifact, BinaryArtifact))
-        found |= {Need(name, why=f"r:{row.name}") for artifact in built for name in artifact.needs}
+        others = (artifact for artifact in row.artifacts.values() if isinstance(artifact, BinaryArtifact))
+        found |= {Need(name, why=f"r:{row.name}") for artifact in others for name in artifact.needs}
     sources = [row for row in pins.packages if _sources(row)]
     # What has headers that a source is compiled with may itself be built already.
     building = {row.name for row in sources} | {name for row in sources for name in row.linking_to}
     for row in pins.packages:
         if row.name in building:
             found |= {Need(name, why=f"r:{row.name}", build=True) for name in row.build_needs}
+    found |= {Need(name, why="r") for archive in pins.archives.values() for name in archive.needs}
     if any(row.compiles for row in sources):
-        found.add(Need(COMPILERS, why="r", build=True))
+        found |= {Need(name, why="r", build=True) for name in compilers(pins)}
     return tuple(sorted(found))
+
+
+def compilers(pins: Pins) -> tuple[str, ...]:
+    """Return the system packages with all that packages with code are compiled with."""
+    return built.COMPILERS if pins.archives else (COMPILERS,)
 
 
 def versions(pins: Pins) -> Mapping[str, str]:
     """Return the version of each package."""
-    return {package.name: package.version for package in pins.packages}
+    own = {R: pins.version} if pins.archives else {}
+    return {**own, **{package.name: package.version for package in pins.packages}}
 
 
 def groups(pins: Pins) -> Sequence[str]:
@@ -269,6 +263,7 @@ def canonical(pins: Pins) -> object:
         mode="json",
         exclude={
             "provenance": True,
+            "archives": {"__all__": {"url"}},
             "packages": {"__all__": {"source": {"urls"}, "artifacts": {"__all__": {"urls"}}}},
         },
         exclude_defaults=True,
@@ -276,9 +271,9 @@ def canonical(pins: Pins) -> object:
 
 
 def artifacts(pins: Pins, selection: Selection, place: Place) -> tuple[Artifact, ...]:
-    """Return the files that a place needs beyond the system part's: none; sources are needed where they are built."""
-    del pins, selection, place
-    return ()
+    """Return the files that a place needs beyond the system part's; sources are needed where they are built."""
+    archive = pins.archives.get(str(selection.target)) if place.kind != "host" else None
+    return (archive.artifact(),) if archive else ()
 
 
 def identity(pins: Pins, selection: Selection) -> object:
@@ -286,13 +281,14 @@ def identity(pins: Pins, selection: Selection) -> object:
     target = str(selection.target)
     return {
         "version": pins.version,
+        **({"archive": pins.archives[target].sha256} if target in pins.archives else {}),
         "packages": [[row.name, row.version, _hash(row, target)] for row in pins.selected(selection)],
     }
 
 
 def _hash(package: Package, target: str) -> str:
     artifact = package.artifacts[target]
-    if not isinstance(artifact, SourceArtifact):
+    if isinstance(artifact, DebArtifact | BinaryArtifact):
         return artifact.sha256
     return package.source.content if package.source else ""
 
@@ -303,7 +299,7 @@ def _sources(package: Package) -> list[str]:
 
 
 def _is_distributed(package: Package) -> bool:
-    return all(isinstance(artifact, DebArtifact) for artifact in package.artifacts.values())
+    return all(isinstance(artifact, DebArtifact | OwnArtifact) for artifact in package.artifacts.values())
 
 
 def _export(pins: Pins) -> str:
@@ -340,7 +336,7 @@ def _row(package: Package) -> dict[str, Any]:
     return row
 
 
-def _artifact(artifact: DebArtifact | SourceArtifact | BinaryArtifact) -> Mapping[str, Any]:
+def _artifact(artifact: AnyArtifact) -> Mapping[str, Any]:
     if not isinstance(artifact, BinaryArtifact):
         return Inline(artifact.model_dump())
     table = artifact.model_dump(by_alias=True, mode="json", exclude_defaults=True)

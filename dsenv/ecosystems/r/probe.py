@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from dsenv import tree as trees
 from dsenv.ecosystem import Expectation, Libraries
 from dsenv.ecosystems.r import building
-from dsenv.ecosystems.r.install import library
-from dsenv.tools import elf
+from dsenv.ecosystems.r.built import HOME
+from dsenv.ecosystems.r.install import home, library
+from dsenv.tools import elf, tar
 from dsenv.tree import Entry, Tree
 
 if TYPE_CHECKING:
@@ -35,13 +36,19 @@ def expectation(
     pins: Pins, selection: Selection, place: Place, store: Store, built: Mapping[str, Built]
 ) -> Expectation:
     """Return the files of what was built, and the libraries of an image; in a project every directory is owned."""
-    del store
     inside = place.kind == "image"
     where = library(place).removeprefix("/" if inside else f"{place.prefix}/")
     tree: Tree = {}
     for row in building.made(pins, selection) if place.kind != "host" else ():
         for path, entry in _entries(built[row.name].path, f"{row.name} {row.version}"):
             tree[f"{where}/{path}"] = entry
+    archive = pins.archives.get(str(selection.target)) if inside else None
+    if archive:  # in a project a step says so
+        directory = home(place).removeprefix("/")
+        entries = tar.entries(store.read_checked(archive.artifact()), archive.filename)
+        tree |= {f"{directory}/{path}": entry for path, entry in entries.items()}
+        where = f"{directory}/{HOME}/library"
+        return Expectation(tree=tree, owned=(*_LIBRARIES, library(place).removeprefix("/"), where))
     return Expectation(tree=tree, owned=(*_LIBRARIES, where) if inside else ())
 
 

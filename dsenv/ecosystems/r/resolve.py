@@ -30,12 +30,15 @@ def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[r_pins.
 
     """
     del previous
+    if spec.archive:
+        return ()
     for offer in offers.values():
         candidate = offer.candidate(distribution.PACKAGE) or "none"
         if not is_version_of(candidate, spec.version):
             raise ResolutionError(
                 f"{offer.label} has no R {spec.version}: its {distribution.PACKAGE} is {candidate}",
-                hint="Change [r] version, or the base; other builds of R are not supported yet.",
+                hint="Change [r] version, or the base, or name a build of R that runs anywhere: "
+                '[r] archive = "https://…/R-4.4.3-manylinux_2_34.tar.gz".',
             )
     wanted = [request for _, request in requested(spec)] if spec.from_apt else []
     packages = [Need(distribution.deb_of(request.name), why=f"r:{request.name}") for request in wanted]
@@ -44,6 +47,13 @@ def needs(spec: Spec, offers: Mapping[Target, Offer], previous: Sequence[r_pins.
 
 def resolve(request: Request) -> Resolution:
     """Wait for the system's rows, and find the packages."""
+    if request.spec.archive:
+        from dsenv.ecosystems.r import portable  # noqa: PLC0415 - as below
+        from dsenv.ecosystems.r.cran import route  # noqa: PLC0415
+
+        own, archives = portable.read(request)
+        pins = route.resolve(request, own)
+        return Resolution(pins=pins.model_copy(update={"package": "", "archives": archives}))
     found = distribution.read(request)
     if not request.spec.from_apt:
         from dsenv.ecosystems.r.cran import route  # noqa: PLC0415 - the solver is for whoever needs it
@@ -53,7 +63,7 @@ def resolve(request: Request) -> Resolution:
     asked = {distribution.deb_of(name) for name in requests}
     packages = {}
     for name, package in found.packages.items():
-        by_person = any(artifact.package in asked for artifact in package.debs.values())
+        by_person = not asked.isdisjoint(package.names)
         packages[name] = distribution.pin(package, ("requested",) if by_person else package.askers or ("r",))
     _check_requests(requests.values(), packages)
     return Resolution(

@@ -20,7 +20,7 @@ _GUARD: Final = "etc/guard.R"
 _ACTIVATE: Final = "entry/activate.R"
 
 
-def profiles(place: Place, version: str, libraries: Sequence[str], variables: Sequence[str]) -> list[Write]:
+def profiles(place: Place, version: str, libraries: Sequence[str], variables: Sequence[str], site: str) -> list[Write]:
     """Return the steps that write them.
 
     Args:
@@ -28,6 +28,7 @@ def profiles(place: Place, version: str, libraries: Sequence[str], variables: Se
         version: R's: ``4.2.2``.
         libraries: All that a session is to see, the first the one that installing would write into.
         variables: Names of those that are to stand above any .Renviron.
+        site: The locked R's own site profile.
 
     """
     values = {
@@ -36,7 +37,7 @@ def profiles(place: Place, version: str, libraries: Sequence[str], variables: Se
         "minor": string(".".join(version.split(".")[:2])),
         "prefix": string(place.prefix),
         "profile": string(f"{place.prefix}/{SITE}"),
-        "site": string(f"{place.root}/etc/R/Rprofile.site"),
+        "site": string(site),
         "variables": ", ".join(map(string, variables)),
         "version": version,
     }

@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from dsenv import addresses
-from dsenv.ecosystems.r import requests
-from dsenv.ecosystems.r.requests import NAME, WITH_R, Remote, RPackageRequest, parse_request
+from dsenv.ecosystems.r.entries import RBound, RName, RRequest, checked, kind
+from dsenv.ecosystems.r.requests import RPackageRequest, parse_request
 from dsenv.errors import WrongUseError
-from dsenv.model import Array, Model, Text, printable
+from dsenv.model import Array, Model, Text
 from dsenv.network import Network
 from dsenv.pins import normal_group, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dsenv.ecosystem import Platform, Table
 
@@ -26,94 +26,13 @@ APT: Final = ("apt",)
 CRAN: Final = "CRAN"
 BIOC: Final = "bioc"
 _RESERVED: Final = {"apt", BIOC}
-_OF_R: Final = "this package is a part of R itself: leave it out"
-_BOUNDS_ONLY: Final = "expected the name of an R package with bounds, such as `rlang==1.1.1`"
 
 
-def _check_text(text: str) -> str:
-    printable(text)
-    if parse_request(text).name in WITH_R:
-        raise ValueError(_OF_R)
-    return text
-
-
-def _check_bound(text: str) -> str:
-    found = parse_request(_check_text(text))
-    if found.remote or found.repository or not found.bounds:
-        raise ValueError(_BOUNDS_ONLY)
-    return text
-
-
-def _checked(check: Callable[[str], str]) -> AfterValidator:
-    return AfterValidator(lambda text: check(printable(text)))
-
-
-RName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
+LinuxTarget = Literal["linux-amd64", "linux-arm64"]
 TargetName = Literal["linux-amd64", "linux-arm64", "macos-amd64", "macos-arm64"]
 
 
-class Entry(Model):
-    """A package whose source, repository or Suggests have to be said."""
-
-    name: RName | None = Field(default=None, description="The package's name, where its source cannot tell it in time.")
-    version: Text = Field(default="", description="Bounds: `>=1.2,<2`.")
-    repository: Text = Field(default="", description="The only repository that it may come from.")
-    git: Annotated[str, _checked(requests.check_git)] | None = Field(
-        default=None, description="The address of a git repository."
-    )
-    rev: Annotated[str, _checked(requests.check_rev)] = Field(
-        default="", description="A branch, tag or commit of it; `lock` pins the commit."
-    )
-    subdirectory: Annotated[str, _checked(requests.check_subdirectory)] = Field(
-        default="", description="Where in it the package lies."
-    )
-    path: Annotated[str, _checked(requests.check_path)] | None = Field(
-        default=None, description="A directory or a source tarball of the project."
-    )
-    url: Annotated[str, _checked(requests.check_tarball)] | None = Field(
-        default=None, description="The address of a source tarball."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Entry:
-        places = [key for key in ("git", "path", "url", "repository") if getattr(self, key)]
-        if len(places) > 1:
-            msg = f"a package comes from one place: expected only one of `{'`, `'.join(places)}`"
-            raise ValueError(msg)
-        if (self.rev or self.subdirectory) and not self.git:
-            msg = "`rev` and `subdirectory` belong to `git`"
-            raise ValueError(msg)
-        if self.name is None and (not places or self.repository or self.version):
-            msg = "expected a `name`"
-            raise ValueError(msg)
-        if self.name in WITH_R:
-            raise ValueError(_OF_R)
-        if self.version:
-            requests.parse_bounds(self.version)
-        return self
-
-    def request(self) -> RPackageRequest:
-        """Return the entry as a value."""
-        remote = None
-        if self.git:
-            remote = Remote(kind="git", url=self.git, rev=self.rev, subdirectory=self.subdirectory)
-        elif self.path:
-            remote = Remote(kind="path", path=self.path)
-        elif self.url:
-            remote = Remote(kind="url", url=self.url)
-        bounds = requests.parse_bounds(self.version) if self.version else ()
-        return RPackageRequest(self.name or "", bounds, self.repository, remote)
-
-
-def _kind(value: Any) -> str:
-    return "table" if isinstance(value, dict | Model) else "text"
-
-
-RRequest = Annotated[
-    Annotated[str, AfterValidator(_check_text), Tag("text")] | Annotated[Entry, Tag("table")], Discriminator(_kind)
-]
 SystemPackage = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
-RBound = Annotated[str, AfterValidator(_check_bound)]
 
 
 def _check_template(text: str) -> str:
@@ -132,7 +51,7 @@ def _check_binary(text: str) -> str:
     return text
 
 
-BinaryAddress = Annotated[str, _checked(_check_binary)]
+BinaryAddress = Annotated[str, checked(_check_binary)]
 
 
 class Repository(Model):
@@ -142,13 +61,13 @@ class Repository(Model):
         description="What it is called; letters and digits, joined by `.`, `_` or `-`."
     )
     url: Annotated[str, AfterValidator(addresses.check)] = Field(description="Its address, above `src/contrib`.")
-    as_of_url: Annotated[str, _checked(_check_template)] | None = Field(
+    as_of_url: Annotated[str, checked(_check_template)] | None = Field(
         default=None, description="The address of its state of a day, with `{date}` in it."
     )
     binary: (
         Annotated[
             Annotated[BinaryAddress, Tag("text")] | Annotated[dict[TargetName, BinaryAddress], Tag("table")],
-            Discriminator(_kind),
+            Discriminator(kind),
         ]
         | None
     ) = Field(
@@ -184,7 +103,7 @@ def _check_repositories(found: tuple[str | Repository, ...]) -> tuple[str | Repo
     return found
 
 
-RepositoryItem = Annotated[Annotated[Text, Tag("text")] | Annotated[Repository, Tag("table")], Discriminator(_kind)]
+RepositoryItem = Annotated[Annotated[Text, Tag("text")] | Annotated[Repository, Tag("table")], Discriminator(kind)]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 
 
@@ -199,11 +118,33 @@ class Bioconductor(Model):
     )
 
 
+def _check_archive(text: str) -> str:
+    addresses.check(_WORDS.sub("x", text))
+    if not re.search(r"/[A-Za-z0-9][A-Za-z0-9._+-]*\.(?:tar\.gz|tgz)$", _WORDS.sub("x", text)):
+        msg = "expected the address of an archive, ending in `.tar.gz`"
+        raise ValueError(msg)
+    return text
+
+
+ArchiveAddress = Annotated[str, checked(_check_archive)]
+
+
 class Spec(Model):
     """``[r]``: R's version and packages."""
 
     version: Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?$")] = Field(
         description="`4.2`, or `4.2.2` to insist on the patch: R itself."
+    )
+    archive: (
+        Annotated[
+            Annotated[ArchiveAddress, Tag("text")] | Annotated[dict[LinuxTarget, ArchiveAddress], Tag("table")],
+            Discriminator(kind),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="The address of a build of R that runs wherever it is unpacked, for the only Linux target or by "
+        "target: R itself, instead of the distribution's.",
     )
     packages: Array[RRequest] = Field(
         default=(),
@@ -223,7 +164,7 @@ class Spec(Model):
     source: Literal["DESCRIPTION"] | None = Field(
         default=None, alias="from", description="`DESCRIPTION`: what it names is taken over."
     )
-    as_of_url: Annotated[str, _checked(_check_template)] | None = Field(
+    as_of_url: Annotated[str, checked(_check_template)] | None = Field(
         default=None, description="The address of CRAN's state of a day, with `{date}` in it: for `as-of`."
     )
     bioconductor: Bioconductor = Field(default=Bioconductor(), description="Where `bioc::` packages come from.")
@@ -240,6 +181,12 @@ class Spec(Model):
     def local(self) -> Mapping[str, str]:
         """What lies in the project's directory: by path the sha256 of what is there."""
         return {}
+
+    def archive_for(self, target: str) -> str:
+        """Return the address of R for a target, as it is written; "" for none."""
+        if isinstance(self.archive, str):
+            return self.archive if target.startswith("linux-") else ""
+        return next((address for name, address in (self.archive or {}).items() if name == target), "")
 
     @property
     def from_apt(self) -> bool:
@@ -266,7 +213,7 @@ def requested(spec: Spec) -> Iterator[tuple[str, RPackageRequest]]:
             yield group, parse_request(item) if isinstance(item, str) else item.request()
 
 
-_NOT_APTS: Final = ("constraints", "suggests", "as_of_url", "from_source", "system_requirements")
+_NOT_APTS: Final = ("archive", "constraints", "suggests", "as_of_url", "from_source", "system_requirements")
 
 
 def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | int, ...], str]]:
@@ -296,13 +243,23 @@ def unsupported(spec: Spec, platform: Platform) -> Sequence[tuple[tuple[str | in
         faults.append((("repositories",), f"R packages are not locked for {', '.join(windows)}"))
     if not any(target.os == "linux" for target in platform.targets):
         faults.append((("version",), "R itself comes from a Linux distribution so far: expected a Linux target, too"))
-    if platform.as_of is None:
-        dated = [at for at, item in enumerate(spec.repositories) if "{date}" in " ".join(_binaries(item))]
-        faults.extend((("repositories", at, "binary"), "`{date}` goes with [project] as-of") for at in dated)
+    faults.extend(_misplaced(spec, platform))
     names = {item if isinstance(item, str) else item.name for item in spec.repositories}
     unknown = {request.repository for _, request in requested(spec)} - names - {"", BIOC}
     faults.extend((("repositories",), f"`{name}` is asked for, and not among them") for name in sorted(unknown))
     return faults
+
+
+def _misplaced(spec: Spec, platform: Platform) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what is wrong with addresses that are for some targets, or for some days."""
+    linux = [str(target) for target in platform.targets if target.os == "linux"]
+    if isinstance(spec.archive, str) and len(linux) > 1:
+        yield ("archive",), f"expected an address for each of {', '.join(linux)}"
+    elif spec.archive and (lacking := [target for target in linux if not spec.archive_for(target)]):
+        yield ("archive",), f"it has no R for {', '.join(lacking)}"
+    for at, item in enumerate(spec.repositories):
+        if platform.as_of is None and "{date}" in " ".join(_binaries(item)):
+            yield ("repositories", at, "binary"), "`{date}` goes with [project] as-of"
 
 
 def network(spec: Spec | None) -> Network:
@@ -316,7 +273,11 @@ def network(spec: Spec | None) -> Network:
 
 
 def _addresses(spec: Spec) -> Iterator[addresses.Address]:
-    """Yield the addresses of repositories, as far as their variables are set."""
+    """Yield the addresses of repositories and of R itself, as far as their variables are set."""
+    archives = (spec.archive,) if isinstance(spec.archive, str) else (spec.archive or {}).values()
+    for address in archives:
+        with contextlib.suppress(WrongUseError):
+            yield addresses.filled(address, "[r] archive")
     for item in spec.repositories:
         if isinstance(item, str):
             continue
@@ -342,7 +303,9 @@ def inputs(spec: Spec, platform: Platform) -> Table:
         "targets": sorted(str(target) for target in platform.targets),
         "version": spec.version,
     }
+    archives = {target: address for target in table["targets"] if (address := spec.archive_for(target))}
     further: Table = {
+        "archive": {target: without_credentials(address) for target, address in archives.items()},
         "groups": {name: sorted(groups[name]) for name in sorted(groups)},
         "constraints": sorted({str(parse_request(text)) for text in spec.constraints}),
         "local": {path: spec.local[path] for path in sorted(spec.local)},

@@ -17,6 +17,7 @@ from dsenv.artifacts import DOWNLOADS
 from dsenv.download import LostError, Unhashed
 from dsenv.ecosystems.r import binary, description, tarball
 from dsenv.ecosystems.r import pins as r_pins
+from dsenv.ecosystems.r.built import BinaryArtifact
 from dsenv.ecosystems.r.cran import index as indexes
 from dsenv.ecosystems.r.cran.repositories import place_below
 from dsenv.ecosystems.r.requests import WITH_R
@@ -179,14 +180,14 @@ def _shelf(repository: str, target: Target, place: str, agent: str, store: Store
 
 def _held(
     packages: Mapping[str, r_pins.Package], name: str, target: str, request: Request, r_version: str
-) -> r_pins.BinaryArtifact | None:
+) -> BinaryArtifact | None:
     """Return the built package that is locked, if it fits what is locked now."""
     now = packages[name]
     for pins in request.previous:
         for row in pins.packages:
             artifact = row.artifacts.get(target)
             if (
-                isinstance(artifact, r_pins.BinaryArtifact)
+                isinstance(artifact, BinaryArtifact)
                 and (row.name, row.version) == (name, now.version)
                 and row.source
                 and now.source
@@ -216,7 +217,7 @@ class _Search:
         self._brought: set[str] = set()  # libraries that built packages have of their own
         self._refused: dict[str, str] = {}  # why there is none, by name
 
-    def found(self, rows: Sequence[r_pins.Package]) -> dict[str, r_pins.BinaryArtifact]:
+    def found(self, rows: Sequence[r_pins.Package]) -> dict[str, BinaryArtifact]:
         """Return the built packages that fit, and tell of the others."""
         self._request.progress.update(f"looking for what {self._shelf.repository} has built")
         places = [self._shelf.files(row.name, row.version, self._r) for row in rows]
@@ -244,7 +245,7 @@ class _Search:
         except LostError:
             return None
 
-    def _judged(self, row: r_pins.Package, artifact: Artifact, package: binary.Package) -> r_pins.BinaryArtifact | None:
+    def _judged(self, row: r_pins.Package, artifact: Artifact, package: binary.Package) -> BinaryArtifact | None:
         """Return a pin for what was downloaded, or note why it is of no use."""
         stanza = package.description
         says = f"{stanza.get('Package', 'no name')} {stanza.get('Version', 'without a version')}"
@@ -270,7 +271,7 @@ class _Search:
         elif torn := self._torn(row, linking_to):
             self._refused[row.name] = torn
         else:
-            return r_pins.BinaryArtifact(
+            return BinaryArtifact(
                 filename=artifact.filename,
                 sha256=artifact.sha256,
                 size=artifact.size or 1,

@@ -84,7 +84,7 @@ def _tell_unused(request: Request, solution: Solution) -> None:
 def _check_unmixed(found: Distribution) -> None:
     others = sorted(name for name, package in found.packages.items() if not package.with_r)
     if others:
-        debs = sorted({deb.package for name in others for deb in found.packages[name].debs.values()})
+        debs = sorted({deb for name in others for deb in found.packages[name].names})
         raise ResolutionError(
             f"R packages of the distribution ({', '.join(debs[:_SHOWN])}) and of other repositories break each other",
             hint='Take them out of [system] packages, or write `repositories = ["apt"]` in [r].',
