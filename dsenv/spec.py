@@ -236,9 +236,14 @@ def _unsupported(raw: Mapping[str, Any], faults: Iterable[Fault]) -> list[Fault]
     """Return what is understood and cannot be done yet, read from the keys that have no fault."""
     found: list[Fault] = []
     targets = tuple(Target.parse(text) for text in _targets(raw) if text in TARGETS)
-    after = _table(raw, "project").get("after-as-of")
+    day, after = (_table(raw, "project").get(key) for key in ("as-of", "after-as-of"))
     platform = Platform(
-        base="", targets=targets, locale="", timezone="", after_as_of=tuple(after) if isinstance(after, list) else ()
+        base="",
+        targets=targets,
+        locale="",
+        timezone="",
+        as_of=day if isinstance(day, date) else None,
+        after_as_of=tuple(after) if isinstance(after, list) else (),
     )
     wrong = {fault.path[:2] for fault in faults}
     for ecosystem in ECOSYSTEMS:

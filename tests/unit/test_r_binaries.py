@@ -211,6 +211,17 @@ def test_what_it_was_compiled_with_has_to_be_what_is_locked(project: Project, cr
     assert "user: was compiled with a version of headers that nobody tells" in project.talk.warnings[-1]
 
 
+def test_a_day(project: Project, cran: fake.Cran) -> None:
+    cran.add("plain", "1.0")
+    _serve(cran, "plain", "1.0", fake.built("plain", "1.0"))
+    _dated(cran)
+    cran.index("/2026-11-20/src/contrib", *cran.rows)
+    days = f'as-of-url = "{cran.url}/{{date}}", binary = "{cran.url}/__linux__/bookworm/{{date}}"'
+    where = f'[{{ name = "CRAN", url = "{cran.url}", {days} }}]'
+    found = project.lock('packages = ["plain"]', repositories=where, project="as-of = 2026-11-20")
+    assert _artifact(found, "plain").urls == (f"{cran.url}{DATED}/src/contrib/plain_1.0.tar.gz",)
+
+
 def test_an_archived_version_may_be_built(project: Project, cran: fake.Cran) -> None:
     cran.add("plain", "2.0")
     cran.archive("plain", "1.0")
