@@ -39,6 +39,7 @@ class Build:
     sees: tuple[str, ...] = ()
     record: bool = False  # whether `lock` makes it too, for this machine's target, and writes down what came out
     sha256: str = ""  # what the lock says has come out
+    in_image: bool = False  # whether an image can make it by itself: the recipe then takes a Pending in place of it
     pure: bool = False  # whether the result cannot depend on compilers: another one is an error, not a warning
 
 

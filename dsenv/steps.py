@@ -47,6 +47,14 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """An input that is not there yet: a build leaves it where the recipe's steps will run."""
+
+    name: str  # below Place.inputs: "library/dplyr.tar"
+    build: str  # its name, among those of the recipe's own ecosystem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartFrom:
     """Begin with a whole root file system: an image's name, or a tar archive among the inputs."""
 
@@ -146,6 +154,7 @@ class Recipe:
     name: str  # the ecosystem's: "python"
     title: str  # for a person: "Python 3.11.2, 18 packages"
     inputs: tuple[Input, ...] = ()
+    pending: tuple[Pending, ...] = ()
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()  # what the place cannot have, for the person who restores
     differs: tuple[str, ...] = ()  # what the place has in place of what is locked, a sentence each

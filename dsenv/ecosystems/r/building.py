@@ -104,6 +104,7 @@ def _build(row: Package, place: Place) -> Build:
         title=f"{row.name} {row.version}",
         inputs=(Input(name=source.filename, source=source, identity=row.source.content), *_scripts()),
         steps=tuple(Run(argv=argv, env=env) for argv in steps),
+        in_image=True,
     )
 
 

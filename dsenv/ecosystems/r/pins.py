@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]$")]
 RVersionText = Annotated[str, StringConstraints(pattern=r"^[0-9]+([.-][0-9]+)*$")]
 COMPILERS: Final = "r-base-dev"
+_MAKE: Final = "make"  # the program by which an image builds its packages, also those without compiled code
 """The system package with all that R itself is compiled with."""
 
 _RELEASE: Final = re.compile(r"/packages/([0-9]+\.[0-9]+)/bioc/?$")
@@ -210,6 +211,8 @@ def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     del offers
     found = {Need(name, why=f"r:{row.name}") for row in pins.packages for name in row.needs}
     found |= {Need(name, why=f"r:{row.name}", build=True) for row in pins.packages for name in row.build_needs}
+    if any(_sources(row) for row in pins.packages):
+        found.add(Need(_MAKE, why="r", build=True))
     if any(row.compiles and _sources(row) for row in pins.packages):
         found.add(Need(COMPILERS, why="r", build=True))
     return tuple(sorted(found))
