@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
+from dsenv.ecosystems import ECOSYSTEMS
 from dsenv.errors import WrongUseError, writing
 from dsenv.operations import build as building
 from dsenv.operations import libraries
@@ -88,7 +89,9 @@ def docker(
         recipes = selected.recipes(image.PLACE, store, progress, made)
         jobs = building.inside(selected, recipes, store, progress)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
-        wanted = about(project, spec, replace(selected, locks=held).delivered(project.directory), recipes)
+        wanted = about(
+            project, spec, replace(selected, locks=held).delivered(project.directory), recipes, inside=bool(jobs)
+        )
         progress.update("writing the context")
         tree.remove(context)
         with writing(context):
@@ -103,9 +106,8 @@ def docker(
 
 def _own(directory: Path) -> Path:
     """Return a directory that may be made anew; raise ``WrongUseError`` when it holds what somebody else wrote."""
-    dockerfile = directory / "Dockerfile"
-    empty = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
-    if not empty and not (dockerfile.is_file() and dockerfile.read_text("utf-8", "replace").startswith(image.HEADER)):
+    names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    if names and not (image.is_ours(directory) and names <= {*image.NAMES, *(row.name for row in ECOSYSTEMS)}):
         raise WrongUseError(f"{directory} holds files that dsenv has not written", hint="Name a directory of its own.")
     return directory
 
@@ -139,7 +141,7 @@ def _learn(project: Project, held: Locks, selected: Selected, recipes: Sequence[
     return wiser, True
 
 
-def about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Recipe]) -> image.About:
+def about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Recipe], *, inside: bool) -> image.About:
     """Return what an image is called and what it holds beyond the environment."""
     files, _ = locks.render(selected.locks)
     return image.About(
@@ -151,5 +153,6 @@ def about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Re
         command=spec.image.command,
         ports=spec.image.ports,
         copy=spec.image.copy_,
+        inside=inside,
         locks={**files, project.spec.name: project.spec.read_text("utf-8")},
     )

@@ -40,6 +40,7 @@ for list in "$here"/roots/*.packages; do
         cp --remove-destination "$root/$source" "$root/$path"
     done < "$here/roots/$number.copies"
     cp -R --remove-destination "$here/roots/$number/." "$root"
+    find "$root" -type d -perm /022 -exec chmod go-w {} +
     # Where a package says that its libraries are, the loader's own directories left out: no list of them is made here.
     cat "$root"/etc/ld.so.conf.d/*.conf 2> /dev/null | sed -e 's/#.*//' -e 's/[[:blank:]]*$//' | grep '^/' |
         grep -Ev '^/(usr/)?(local/)?lib(/[^/]+-linux-gnu[^/]*)?$' | while read -r directory; do

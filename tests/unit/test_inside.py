@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsenv.builds import Build
-from dsenv.errors import DsenvError
+from dsenv.errors import DsenvError, WrongUseError
+from dsenv.operations import docker as operation
 from dsenv.outputs import context as contexts
 from dsenv.outputs import image, inside
 from dsenv.outputs.context import Context
@@ -316,3 +317,19 @@ def test_what_no_address_serves_lies_in_the_context(tmp_path: Path) -> None:
     context.finish()
     assert (tmp_path / "context/fetch/files.txt").read_text() == ""
     assert {path.read_text() for path in (tmp_path / "context/in").iterdir()} == {"own"}
+
+
+@pytest.mark.parametrize("name", ["dsenv.toml", "notes", ".git"])
+def test_nothing_that_somebody_else_wrote_is_removed(tmp_path: Path, name: str) -> None:
+    """A directory is made anew only if all in it is a context's: never a project that has our Dockerfile."""
+    assert operation._own(tmp_path / "new") == tmp_path / "new"
+    assert operation._own(tmp_path) == tmp_path
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    with pytest.raises(WrongUseError, match="has not written"):
+        operation._own(tmp_path)
+    (tmp_path / "Dockerfile").write_text(image.dockerfile(RECIPES, ABOUT))
+    (tmp_path / "system").mkdir()
+    assert operation._own(tmp_path) == tmp_path
+    (tmp_path / name).mkdir()
+    with pytest.raises(WrongUseError, match="has not written"):
+        operation._own(tmp_path)
