@@ -32,6 +32,9 @@ class Place:
     root: str  # where the system packages' / is: "<prefix>/root" in a project, "" elsewhere
     inputs: str  # where a recipe's inputs lie while its steps run
     project: str = ""  # the directory of the project that it belongs to
+    alone: bool = (
+        False  # whether whoever makes it has nothing that dsenv makes before: an image from its Dockerfile alone
+    )
     cache: str = ""  # where the environment's programs may leave what they can make again
 
 
@@ -56,10 +59,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartFrom:
-    """Begin with a whole root file system: an image's name, or a tar archive among the inputs."""
+    """Begin with a whole root file system: an image's name, a tar archive among the inputs, or what a script makes."""
 
     image: str = ""
     archive: str = ""
+    script: str = ""  # among the inputs: run in `image`, it fills the directory that it is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

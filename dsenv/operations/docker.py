@@ -75,6 +75,7 @@ def docker(
     selected = select(held, target, groups).delivered(project.directory)
     for name in spec.image.copy_:
         image.check_copy(project.directory, name)  # before minutes of work
+    place = image.PLACE if plain is None else image.ALONE
     context = project.home / "image" if plain is None else _own(plain)
     with engines.connect() if build and plain is None else nullcontext() as engine, project.busy(progress):
         if engine and engine.architecture != target.architecture:
@@ -84,9 +85,9 @@ def docker(
             )
         with selected.explaining(store):
             made = _made(selected, store, progress, inside=plain is not None)
-            store.fetch(selected.artifacts(image.PLACE), progress)
+            store.fetch(selected.artifacts(place), progress)
         libraries.warn(selected, store, progress, made)
-        recipes = selected.recipes(image.PLACE, store, progress, made)
+        recipes = selected.recipes(place, store, progress, made)
         jobs = building.inside(selected, recipes, store, progress)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
         wanted = about(

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import stat
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Final
@@ -39,6 +39,8 @@ USER: Final = 1000
 WORKDIR: Final = "/work"
 _INPUTS: Final = "/dev/dsenv"  # a mount below /dev leaves no directory behind in the layer
 PLACE: Final = Place(kind="image", prefix=PREFIX, root="", inputs=_INPUTS)
+ALONE: Final = replace(PLACE, alone=True)
+_ROOT: Final = "/made-root"  # in a stage
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIDY: Final = """\
 #!/bin/sh
@@ -103,16 +105,21 @@ def dockerfile(recipes: Sequence[Recipe], about: About, jobs: Sequence[Job] = ()
     lines = [HEADER, f"# Environment {about.id}\n"]
     lines += [f"#   {recipe.title}\n" for recipe in recipes]
     lines.append("\n")
-    begin = _start(recipes)
-    if plain or jobs:
-        lines.append(begin.replace("\n", " AS start\n", 1))
-    if plain:
-        lines.append(contexts.stage("start", [*_mounted(recipes), *([inside.DIRECTORY] if jobs else [])]))
+    owner, begin = _start(recipes)
     origin = f"from={contexts.FETCH},source={contexts.PLACE}/" if plain else "source="
+    first = f"FROM {begin.image}\n" if begin.image else f"FROM scratch\nADD {owner}/{begin.archive} /\n"
+    below = begin.image if begin.script else "start"  # what the stages begin with that nothing else is taken from
+    if not begin.script and (plain or jobs):
+        lines.append(first.replace("\n", " AS start\n", 1))
+    if plain:
+        wanted = [*_mounted(recipes), *([inside.DIRECTORY] if jobs else [])]
+        lines.append(contexts.stage(below, wanted).lstrip("\n" if begin.script else ""))
+    if begin.script:
+        lines.append(_made_root(owner, begin, origin))
     if jobs:
         copied = f"--from={contexts.FETCH} {contexts.PLACE}/" if plain else ""
-        lines.append(inside.stage(jobs, "start", f"{origin}{inside.DIRECTORY}", copied))
-    lines.append("\nFROM start\n" if plain or jobs else begin)
+        lines.append(inside.stage(jobs, below, f"{origin}{inside.DIRECTORY}", copied))
+    lines.append("\nFROM start\n" if plain or jobs else first)
     lines.append(f"ARG SOURCE_DATE_EPOCH={about.epoch}\n")
     for recipe in recipes:
         programs = [step for step in recipe.steps if isinstance(step, Run)]
@@ -208,14 +215,20 @@ def read_tree(stream: IO[bytes]) -> Tree:
     return tree
 
 
-def _start(recipes: Sequence[Recipe]) -> str:
-    """Return the instructions for what an image begins with."""
-    for recipe in recipes:
-        for step in recipe.steps:
-            if isinstance(step, StartFrom):
-                archive = f"FROM scratch\nADD {recipe.name}/{step.archive} /\n"
-                return archive if step.archive else f"FROM {step.image}\n"
-    raise AssertionError("no recipe says what an image begins with")
+def _start(recipes: Sequence[Recipe]) -> tuple[str, StartFrom]:
+    """Return what an image begins with, and the name of the recipe that says so."""
+    return next((recipe.name, step) for recipe in recipes for step in recipe.steps if isinstance(step, StartFrom))
+
+
+def _made_root(owner: str, begin: StartFrom, origin: str) -> str:
+    """Return the stages that make what an image begins with."""
+    return (
+        "\n# a root file system from nothing, of exactly the locked packages\n"
+        f"FROM {contexts.FETCH} AS root\n"
+        f"RUN --mount=type=bind,{origin}{owner},target={_INPUTS} \\\n"
+        f"    sh {_INPUTS}/{begin.script} {_ROOT}\n"
+        f"\nFROM scratch AS start\nCOPY --from=root {_ROOT}/ /\n"
+    )
 
 
 def _mounted(recipes: Sequence[Recipe]) -> list[str]:

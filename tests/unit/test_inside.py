@@ -84,13 +84,24 @@ RECIPES = (
 )
 
 
-@pytest.mark.parametrize("name", ["Makefile", "steps.sh", "Dockerfile", "Dockerfile.plain"])
+NOTHING = (
+    replace(
+        RECIPES[0],
+        inputs=(Input(name="bootstrap.sh", source="mkdir $1\n"),),
+        steps=(StartFrom(image="debian:bookworm", script="bootstrap.sh"), Run(argv=("sh", "/dev/dsenv/check.sh"))),
+    ),
+    RECIPES[1],
+)
+
+
+@pytest.mark.parametrize("name", ["Makefile", "steps.sh", "Dockerfile", "Dockerfile.plain", "Dockerfile.nothing"])
 def test_texts_are_as_they_were_read_once(name: str) -> None:
     made = {
         "Makefile": lambda: inside.makefile(JOBS),
         "steps.sh": lambda: inside.script(JOBS[0]),
         "Dockerfile": lambda: image.dockerfile(RECIPES, ABOUT, JOBS),
         "Dockerfile.plain": lambda: image.dockerfile(RECIPES, ABOUT, JOBS, plain=True),
+        "Dockerfile.nothing": lambda: image.dockerfile(NOTHING, ABOUT, JOBS, plain=True),
     }
     assert made[name]() == (CASES / name).read_text("utf-8")
 
