@@ -533,13 +533,10 @@ def test_a_layer_is_held_against_the_lock() -> None:
 
 
 def test_an_image_makes_its_root_by_the_same_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    locked = _pins(layer={"sha256": HASH, "made_with": "it's `id` $(id)"})
-    root, started = locked.roots[str(AMD64)], list[str]()
+    root, started = _pins().roots[str(AMD64)], list[str]()
     text = bootstrap.script(root, AMD64, 1, "/dev/dsenv/pool")
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
     (line,) = (line for line in text.splitlines() if line.startswith("mmdebstrap "))
-    assert "made with\" 'it'\"'\"'s `id` $(id)' >&2" in text
-    assert f"known='{HASH}  /tmp/root.tar'" in text
     monkeypatch.setattr(process, "run", lambda argv, **_: started.extend(argv))
     locked = _pins(packages=[])
     bootstrap._bootstrap(

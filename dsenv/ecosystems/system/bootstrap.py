@@ -37,9 +37,6 @@ apt-get -qq update
 apt-get -qq install --no-install-recommends mmdebstrap > /dev/null
 export {env}
 mmdebstrap {words}
-known={known}
-[ -z "$known" ] || echo "$known" | sha256sum --check --status ||
-    echo "WARNING: not the layer of dsenv.lock, which was made with" {made_with} >&2
 mkdir "$1"
 tar --extract --file={tar} --directory="$1" --numeric-owner --exclude='./dev/*'  # an engine has devices of its own
 rm {tar}
@@ -107,11 +104,15 @@ def _bootstrap(
             process.run(argv, env=env, on_line=progress.update)
         except ToolError as error:
             hint = "" if mode == "root" else "It needs user namespaces: the package uidmap, and a range in /etc/subuid."
+            if "qemu" in error.cause:  # it is for another kind of machine than this
+                hint = "Install qemu-user-static, or let the image make it: `dsenv docker --plain DIRECTORY`."
             raise ToolError("the root file system could not be made", cause=error.cause, hint=hint) from error
 
 
 def script(root: Root, target: Target, epoch: int, pool: str) -> str:
     """Return a script that makes the same root file system in an image of the same release.
+
+    It has the same files; the archive is another one, as a build may mount nothing.
 
     Args:
         root: The rows, all of them.
@@ -120,14 +121,10 @@ def script(root: Root, target: Target, epoch: int, pool: str) -> str:
         pool: Where the rows' .debs lie with their index.
 
     """
-    layer = root.layer
-    known = f"{layer.sha256}  {_TAR}" if layer else ""
     return _SCRIPT.format(
         env=" ".join(f"{name}={shlex.quote(value)}" for name, value in _env(epoch).items()),
         words=shlex.join(_words(root, target, "root", _TAR, pool)),
         tar=_TAR,
-        known=shlex.quote(known),
-        made_with=shlex.quote(layer.made_with if layer else ""),
     )
 
 
