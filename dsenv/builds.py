@@ -40,6 +40,7 @@ class Build:
     verb: str = "built"  # for a person, what was done once it is made: "checked", where somebody else has built it
     record: bool = False  # whether `lock` makes it too, for this machine's target, and writes down what came out
     sha256: str = ""  # what the lock says has come out
+    in_image: bool = False  # whether an image can make it by itself: the recipe then takes a Pending in place of it
     pure: bool = False  # whether the result cannot depend on compilers: another one is an error, not a warning
 
 

@@ -157,6 +157,7 @@ class Expectation:
     tree: Tree = field(default_factory=dict)  # files that come from locked artifacts
     generated: Mapping[str, str] = field(default_factory=dict)  # written by an installer: path -> by whom and why
     exceptions: Mapping[str, str] = field(default_factory=dict)  # a known difference: path -> its reason
+    inside: Mapping[str, str] = field(default_factory=dict)  # the same, where an image has built it by itself
     owned: tuple[str, ...] = ()  # directories in which nothing else may lie, an image's bytecode aside
 
 

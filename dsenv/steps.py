@@ -32,6 +32,9 @@ class Place:
     root: str  # where the system packages' / is: "<prefix>/root" in a project, "" elsewhere
     inputs: str  # where a recipe's inputs lie while its steps run
     project: str = ""  # the directory of the project that it belongs to
+    alone: bool = (
+        False  # whether whoever makes it has nothing that dsenv makes before: an image from its Dockerfile alone
+    )
     cache: str = ""  # where the environment's programs may leave what they can make again
 
 
@@ -47,11 +50,20 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """An input that is not there yet: a build leaves it where the recipe's steps will run."""
+
+    name: str  # below Place.inputs: "library/dplyr.tar"
+    build: str  # its name, among those of the recipe's own ecosystem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StartFrom:
-    """Begin with a whole root file system: an image's name, or a tar archive among the inputs."""
+    """Begin with a whole root file system: an image's name, a tar archive among the inputs, or what a script makes."""
 
     image: str = ""
     archive: str = ""
+    script: str = ""  # among the inputs: run in `image`, it fills the directory that it is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +158,7 @@ class Recipe:
     name: str  # the ecosystem's: "python"
     title: str  # for a person: "Python 3.11.2, 18 packages"
     inputs: tuple[Input, ...] = ()
+    pending: tuple[Pending, ...] = ()
     steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()  # what the place cannot have, for the person who restores
     differs: tuple[str, ...] = ()  # what the place has in place of what is locked, a sentence each

@@ -9,7 +9,7 @@ from dsenv.builds import PLACE
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import BuildError
 from dsenv.operations.selection import host_target, select
-from dsenv.pins import NO_GROUPS, Groups, digest
+from dsenv.pins import NO_GROUPS, Artifact, Groups, digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from dsenv.builds import Build, Results
     from dsenv.locks import Locks
     from dsenv.operations.selection import Selected
-    from dsenv.outputs.workshop import Workshop
+    from dsenv.outputs.inside import Job
+    from dsenv.outputs.workshop import Root, Workshop
     from dsenv.progress import Progress
-    from dsenv.steps import Place
+    from dsenv.steps import Place, Recipe
     from dsenv.store import Store
 
 
 def workshop(
-    selected: Selected, place: Place, store: Store, progress: Progress, *, record: bool = False
+    selected: Selected, place: Place, store: Store, progress: Progress, *, record: bool = False, leave: bool = False
 ) -> Workshop | None:
     """Return the workshop in which a selection's builds are made, or ``None`` when it has none.
 
@@ -34,6 +35,7 @@ def workshop(
         store: Where artifacts come from, and results go to.
         progress: Told what is going on.
         record: Whether only those builds count whose results are to be written into the lock.
+        leave: Whether those do not count that an image can make by itself.
 
     """
     pins, selection = selected.ground, selected.selection
@@ -45,19 +47,16 @@ def workshop(
 
     def builds(at: Place) -> dict[str, Sequence[Build]]:
         found = {ecosystem.name: ecosystem.builds(own, selection, at) for ecosystem, own in takers}
+        if leave:
+            found = {name: [build for build in all_ if not build.in_image] for name, all_ in found.items()}
         return {name: _recorded(all_) if record else all_ for name, all_ in found.items()}
 
     if not any(builds(PLACE).values()):
         return None
-    from dsenv.outputs.workshop import Demand, Root, Workshop  # noqa: PLC0415 - most projects build nothing
+    from dsenv.outputs.workshop import Demand, Workshop  # noqa: PLC0415 - most projects build nothing
 
     def root(names: Sequence[str]) -> Root:
-        rows = FOUNDATION.seen(pins, selection, names)
-        return Root(
-            key=digest(FOUNDATION.workshop(rows, selection)),
-            artifacts=FOUNDATION.artifacts(rows, selection, PLACE),
-            recipe=lambda at: FOUNDATION.recipe(rows, selection, at, store, progress, {}),
-        )
+        return _root(selected, names, store, progress)
 
     return Workshop(
         Demand(
@@ -69,6 +68,49 @@ def workshop(
         store,
         progress,
     )
+
+
+def _root(selected: Selected, names: Sequence[str], store: Store, progress: Progress) -> Root:
+    """Return the root for builds that see the system packages of these names."""
+    from dsenv.outputs.workshop import Root  # noqa: PLC0415
+
+    selection = selected.selection
+    rows = FOUNDATION.seen(selected.ground, selection, names)
+    return Root(
+        key=digest(FOUNDATION.workshop(rows, selection)),
+        artifacts=FOUNDATION.artifacts(rows, selection, PLACE),
+        recipe=lambda at: FOUNDATION.recipe(rows, selection, at, store, progress, {}),
+    )
+
+
+def inside(selected: Selected, recipes: Sequence[Recipe], store: Store, progress: Progress) -> list[Job]:
+    """Return what an image has to build by itself, since its recipes wait for it.
+
+    Args:
+        selected: What it holds.
+        recipes: The steps that put that in place, and what they wait for.
+        store: The packages that are needed to build come into it.
+        progress: Told what is going on.
+
+    """
+    if not any(recipe.pending for recipe in recipes):
+        return []
+    from dsenv.outputs.inside import Job  # noqa: PLC0415
+
+    jobs: list[Job] = []
+    roots: dict[tuple[str, ...], Recipe] = {}
+    for (ecosystem, pins), recipe in zip(selected.parts(), recipes, strict=True):
+        wanted = {item.build: item.name for item in recipe.pending}
+        for build in ecosystem.builds(pins, selected.selection, PLACE) if wanted else ():
+            if build.sees not in roots:
+                root = _root(selected, build.sees, store, progress)
+                store.fetch(root.artifacts, progress)
+                roots[build.sees] = root.recipe(PLACE)
+            jobs.append(Job(recipe=recipe.name, build=build, root=roots[build.sees], result=wanted[build.name]))
+    store.fetch(
+        [item.source for job in jobs for item in job.build.inputs if isinstance(item.source, Artifact)], progress
+    )
+    return jobs
 
 
 def perform(selected: Selected, place: Place, store: Store, progress: Progress) -> Results:

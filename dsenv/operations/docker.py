@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dsenv import locks, tree
+from dsenv.ecosystems import ECOSYSTEMS
 from dsenv.errors import WrongUseError, writing
 from dsenv.operations import build as building
 from dsenv.operations import libraries
-from dsenv.operations.selection import select
+from dsenv.operations.selection import host_target, select
 from dsenv.outputs import image
 from dsenv.pins import NO_GROUPS
 from dsenv.tools import engine as engines
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from dsenv.builds import Results
     from dsenv.locks import Locks
     from dsenv.operations.selection import Selected
     from dsenv.pins import Groups, Target
@@ -50,8 +52,12 @@ def docker(
     groups: Groups = NO_GROUPS,
     build: bool = True,
     frozen: bool = False,
+    plain: Path | None = None,
 ) -> DockerResult:
-    """Make an image of the locked environment.
+    """Make an image of the locked environment, or only what it is built from.
+
+    What has to be built from source is built here and copied. An image does it by itself where that cannot be, as this
+    machine is of another kind, and where its reader has nothing from here.
 
     Args:
         project: Its ``.dsenv/image`` is made anew.
@@ -62,36 +68,65 @@ def docker(
         groups: Which groups to install beyond what belongs to none.
         build: Whether to build it, or only to write the Dockerfile and its context.
         frozen: Write nothing into the lock, not even a digest that was not known before.
+        plain: Write the context into this directory, and leave artifacts to the build to fetch; it is not built here.
 
     """
     held = locks.read_fresh(project.directory, spec)
     selected = select(held, target, groups).delivered(project.directory)
     for name in spec.image.copy_:
         image.check_copy(project.directory, name)  # before minutes of work
-    with engines.connect() if build else nullcontext() as engine, project.busy(progress):
+    place = image.PLACE if plain is None else image.ALONE
+    context = project.home / "image" if plain is None else _own(plain)
+    with engines.connect() if build and plain is None else nullcontext() as engine, project.busy(progress):
         if engine and engine.architecture != target.architecture:
             raise WrongUseError(
                 f"the engine builds for linux-{engine.architecture}, not for {target}",
                 hint="Write the context with --no-build, and build it where the engine is of that kind.",
             )
         with selected.explaining(store):
-            made = building.perform(selected, image.PLACE, store, progress)
-            store.fetch(selected.artifacts(image.PLACE), progress)
+            made = _made(selected, store, progress, inside=plain is not None)
+            store.fetch(selected.artifacts(place), progress)
         libraries.warn(selected, store, progress, made)
-        recipes = selected.recipes(image.PLACE, store, progress, made)
+        recipes = selected.recipes(place, store, progress, made)
+        jobs = building.inside(selected, recipes, store, progress)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)
-        wanted = about(project, spec, replace(selected, locks=held).delivered(project.directory), recipes)
+        wanted = about(
+            project, spec, replace(selected, locks=held).delivered(project.directory), recipes, inside=bool(jobs)
+        )
         progress.update("writing the context")
-        context = project.home / "image"
         tree.remove(context)
-        context.mkdir()
         with writing(context):
-            image.write_context(context, recipes, wanted, project.directory, store)
+            context.mkdir(parents=True)
+            image.write_context(context, recipes, wanted, project.directory, store, jobs, plain=plain is not None)
         tag = image.tag(spec.project.name, selected.id)
         built = ""
         if engine:
             built = engine.build(context, tag=tag, labels=wanted.labels(), on_line=progress.say)
     return DockerResult(context=context, tag=tag, environment_id=selected.id, image_id=built, learned=learned)
+
+
+def _own(directory: Path) -> Path:
+    """Return a directory that may be made anew; raise ``WrongUseError`` when it holds what somebody else wrote."""
+    names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    if names and not (image.is_ours(directory) and names <= {*image.NAMES, *(row.name for row in ECOSYSTEMS)}):
+        raise WrongUseError(f"{directory} holds files that dsenv has not written", hint="Name a directory of its own.")
+    return directory
+
+
+def _made(selected: Selected, store: Store, progress: Progress, *, inside: bool) -> Results:
+    """Return what was built, here and now or before; what an image builds by itself is left out.
+
+    Args:
+        selected: What the image holds.
+        store: Where results are kept.
+        progress: Told what is going on.
+        inside: Whether it builds all that it can.
+
+    """
+    whole = None if inside else building.workshop(selected, image.PLACE, store, progress)
+    inside = inside or bool(whole and whole.lacking and selected.selection.target != host_target())
+    found = building.workshop(selected, image.PLACE, store, progress, leave=True) if inside else whole
+    return building.make(found, selected, image.PLACE)
 
 
 def _learn(project: Project, held: Locks, selected: Selected, recipes: Sequence[Recipe]) -> tuple[Locks, bool]:
@@ -107,7 +142,7 @@ def _learn(project: Project, held: Locks, selected: Selected, recipes: Sequence[
     return wiser, True
 
 
-def about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Recipe]) -> image.About:
+def about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Recipe], *, inside: bool) -> image.About:
     """Return what an image is called and what it holds beyond the environment."""
     files, _ = locks.render(selected.locks)
     return image.About(
@@ -119,5 +154,6 @@ def about(project: Project, spec: Spec, selected: Selected, recipes: Sequence[Re
         command=spec.image.command,
         ports=spec.image.ports,
         copy=spec.image.copy_,
+        inside=inside,
         locks={**files, project.spec.name: project.spec.read_text("utf-8")},
     )

@@ -114,7 +114,8 @@ def verify_image(
         _fetch_missing(selected, image.PLACE, store, progress)
         built = build.perform(selected, image.PLACE, store, progress)
         recipes = selected.recipes(image.PLACE, store, progress, built)
-        wanted = about(project, spec, selected, recipes)
+        inside = image.INSIDE in found.labels
+        wanted = about(project, spec, selected, recipes, inside=inside)
         settings = image.settings(recipes, wanted)
         differences = _settings(engine, found, settings, recipes)
         progress.update(f"reading the image {tag}")
@@ -129,7 +130,8 @@ def verify_image(
         {path for path, entry in observed.items() if entry.kind != "directory"} - expected.keys() - generated.keys()
     )
     bytecode = {path for path in others if "/__pycache__/" in path}
-    reasons = {path: reason for part in parts.values() for path, reason in part.exceptions.items()}
+    known = [{**part.exceptions, **(part.inside if inside else {})} for part in parts.values()]
+    reasons = {path: reason for part in known for path, reason in part.items()}
     owned = tuple(f"{directory}/" for part in parts.values() for directory in part.owned)
     exceptions = []
     for item in tree.compare(expected, observed):

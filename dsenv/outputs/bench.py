@@ -34,8 +34,8 @@ _ROOT: Final = "@root@"  # stands for a root's own path in what is kept of it: a
 _UID: Final = 1000
 MADE: Final = 1  # counts the ways in which builds were run so far: a part of every key
 _PARTS: Final = ("home", "in", "out", "tmp", "work")
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ENV: Final = {
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENV: Final = {
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
@@ -103,7 +103,7 @@ def lay(key: str, recipe: Callable[[Place], Recipe], store: Store, progress: Pro
     root = home / "root"
     if entered:
         variables = {"LD_LIBRARY_PATH": ":".join(facts["libraries"])} if facts["libraries"] else {}
-        return Bench(root=root, entered=True, variables={"PATH": _PATH, **variables})
+        return Bench(root=root, entered=True, variables={"PATH": PATH, **variables})
     variables = {name: value.replace(_ROOT, str(root)) for name, value in facts["beside"].items()}
     return Bench(root=root, entered=False, variables=variables)
 
@@ -136,7 +136,7 @@ def perform(
     (directory / "root").mkdir()
     _lay_inputs(build.inputs, after, home / "in", store)
     place = bench.place(directory)
-    env = {**_ENV, "HOME": f"{place.prefix}/home", "MAKEFLAGS": f"-j{jobs}"}
+    env = {**ENV, "HOME": f"{place.prefix}/home", "MAKEFLAGS": f"-j{jobs}"}
     if bench.entered:
         env |= bench.variables
     else:
@@ -228,7 +228,7 @@ def _beside(bench: Bench, directory: Path) -> dict[str, str]:
     names = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy")
     return {
         **bench.variables,
-        "PATH": f"{tools}:{bench.variables['PATH']}:{_PATH}",
+        "PATH": f"{tools}:{bench.variables['PATH']}:{PATH}",
         **dict.fromkeys((*names, *map(str.upper, names)), _NOWHERE),
         "PYTHONDONTWRITEBYTECODE": "1",  # it would come to lie in the root
     }

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dsenv.errors import ToolError
+from dsenv.tools import engine as engines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -109,6 +112,36 @@ class Dsenv:
     def current(self) -> Path:
         """The environment in use."""
         return (self.directory / ".dsenv" / "current").resolve()
+
+
+def docker(*words: str, code: int | None = 0, timeout: int = 600) -> str:
+    """Run a command of the engine; fail unless it ends with ``code``. Return what it wrote."""
+    completed = subprocess.run(["docker", *words], capture_output=True, text=True, check=False, timeout=timeout)
+    if code is not None:
+        assert completed.returncode == code, f"{words}: {completed.returncode}\n{completed.stdout}\n{completed.stderr}"
+    return completed.stdout + completed.stderr
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Skip where no engine answers."""
+    try:
+        engines.connect().__exit__()
+    except ToolError as error:
+        pytest.skip(f"{error.sentence}: {error.cause}")
+
+
+@pytest.fixture(scope="session")
+def bookworm(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Make the image of a fresh Debian 12 and return its name."""
+    del engine
+    name = "dsenv-test-bookworm:fresh"
+    tar = tmp_path_factory.mktemp("bookworm") / "root.tar"
+    words = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", str(tar)]
+    subprocess.run(words, check=True, capture_output=True)
+    docker("import", str(tar), name)
+    yield name
+    docker("image", "rm", "--force", name, code=None)
 
 
 @pytest.fixture(scope="session")

@@ -19,32 +19,17 @@ from dsenv.errors import ToolError
 from dsenv.outputs.image import read_tree
 from dsenv.tools import engine as engines
 from dsenv.tree import content_sha256
+from tests.integration.conftest import docker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.integration.conftest import Dsenv
 
-pytestmark = [pytest.mark.engine, pytest.mark.apt, pytest.mark.index]
+pytestmark = [pytest.mark.engine, pytest.mark.apt, pytest.mark.index, pytest.mark.usefixtures("engine")]
 ROOT = Path(__file__).parents[2]
 TABLES = ("summary.csv", "classification.csv")
-FRESH = "dsenv-test-bookworm:fresh"
 MOST_SLACK = 1.15  # how much larger than its parts an image may be
-
-
-def _docker(*words: str, code: int | None = 0, timeout: int = 600) -> str:
-    completed = subprocess.run(["docker", *words], capture_output=True, text=True, check=False, timeout=timeout)
-    if code is not None:
-        assert completed.returncode == code, f"{words}: {completed.returncode}\n{completed.stdout}\n{completed.stderr}"
-    return completed.stdout + completed.stderr
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _engine() -> None:
-    try:
-        engines.connect().__exit__()
-    except ToolError as error:
-        pytest.skip(f"{error.sentence}: {error.cause}")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +61,7 @@ def test_what_was_added_to_an_image_is_named(penguins: Dsenv, image: str) -> Non
         "usr/lib/R/site-library/evil/DESCRIPTION",
     )
     lines = "".join(f"RUN mkdir -p $(dirname /{path}) && touch /{path}\n" for path in added)
-    _docker("tag", image, "dsenv-test:kept")
+    docker("tag", image, "dsenv-test:kept")
     text = f"FROM {image}\nUSER 0\n{lines}RUN sed -i s/a/b/ /usr/bin/ldd\n"
     text += "RUN echo >> /opt/dsenv/locks/dsenv.lock\nENV LD_PRELOAD=/evil.so\n"
     with engines.connect() as engine, tempfile.TemporaryDirectory() as context:
@@ -85,8 +70,8 @@ def test_what_was_added_to_an_image_is_named(penguins: Dsenv, image: str) -> Non
     try:
         answer = penguins.json("verify", "--image", code=4)
     finally:
-        _docker("tag", "dsenv-test:kept", image)
-        _docker("image", "rm", "dsenv-test:kept")
+        docker("tag", "dsenv-test:kept", image)
+        docker("image", "rm", "dsenv-test:kept")
     assert [(item["path"], item["what"]) for item in answer["differences"]] == [
         ("ENV LD_PRELOAD", "unexpected"),
         ("USER", "changed"),
@@ -105,10 +90,10 @@ def test_the_image_says_what_it_is(penguins: Dsenv, image: str) -> None:
     assert found.labels["dev.dsenv.environment"] == status["locked_id"]
     assert found.labels["dev.dsenv.lock"] == status["digest"]
     assert image.rpartition(":")[2] == status["locked_id"][:16]
-    config: Any = json.loads(_docker("image", "inspect", image))[0]["Config"]
+    config: Any = json.loads(docker("image", "inspect", image))[0]["Config"]
     assert config["User"] == "1000:1000"
     assert config["Cmd"] == ["sh", "analysis/run.sh", "results"]
-    assert _docker("run", "--rm", "--network", "none", image, "sh", "-c", "id -u; ls /opt/dsenv/locks").split() == [
+    assert docker("run", "--rm", "--network", "none", image, "sh", "-c", "id -u; ls /opt/dsenv/locks").split() == [
         "1000",
         "dsenv.lock",
         "dsenv.toml",
@@ -143,7 +128,7 @@ def test_an_image_of_another_selection(small: Dsenv) -> None:
     assert small.json("verify", "--image", "--group", "my-group")["differences"] == []
     small("run", "--image", "--group", "my.group", "--target", "linux-amd64", "--", "python", "-c", "import attrs")
     assert "--image" in small("run", "--group", "my_group", "--", "true", code=2).stderr
-    _docker("image", "rm", "--force", tag, code=None)
+    docker("image", "rm", "--force", tag, code=None)
 
 
 def test_names_of_any_length_reach_the_engine(tmp_path: Path) -> None:
@@ -156,11 +141,11 @@ def test_names_of_any_length_reach_the_engine(tmp_path: Path) -> None:
         with engine.export("dsenv-test:long") as stream:
             found = read_tree(stream)
     assert found[name].content == content_sha256(b"long")
-    _docker("image", "rm", "dsenv-test:long", code=None)
+    docker("image", "rm", "dsenv-test:long", code=None)
 
 
 def test_no_layer_copies_another(penguins: Dsenv, image: str) -> None:
-    layers = [int(size) for size in _docker("history", "--human=false", "--format", "{{.Size}}", image).split()]
+    layers = [int(size) for size in docker("history", "--human=false", "--format", "{{.Size}}", image).split()]
     tar = (penguins.directory / ".dsenv" / "image" / "system" / "system.tar").stat().st_size
     venv = sum(path.lstat().st_size for path in (penguins.current / "venv").rglob("*") if not path.is_dir())
     assert sum(layers) < MOST_SLACK * (tar + 2 * venv)  # bytecode about doubles the sources, and those are half
@@ -173,7 +158,7 @@ def test_nothing_of_the_build_stays_in_the_image(image: str) -> None:
     assert found is not None
     newest = found.labels["org.opencontainers.image.created"]
     own = "! -name .dockerenv ! -name hosts ! -name hostname ! -name resolv.conf ! -name mtab"
-    listed = _docker(
+    listed = docker(
         "run",
         "--rm",
         "--user",
@@ -282,35 +267,24 @@ def _certificates() -> list[str]:
     return [f"{name}={os.environ[name]}" for name in names if name in os.environ]
 
 
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Make the image of a fresh Debian 12 and return its name."""
-    tar = tmp_path_factory.mktemp("bookworm") / "root.tar"
-    words = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", str(tar)]
-    subprocess.run(words, check=True, capture_output=True)
-    _docker("import", str(tar), FRESH)
-    yield FRESH
-    _docker("image", "rm", "--force", FRESH, code=None)
-
-
-def test_an_image_as_base(dsenv: Dsenv, fresh: str) -> None:
+def test_an_image_as_base(dsenv: Dsenv, bookworm: str) -> None:
     """Its packages are locked as rows of the base, and apt installs exactly the others on top."""
     dsenv.spec(
         '[python]\nversion = "3.11"\npackages = ["six"]\n[r]\nversion = "4.2"\nrepositories = ["apt"]\n'
         'packages = ["glue"]\n[system]\npackages = ["jq"]\n[image]\ncommand = ["echo", "it\'s \\"$HOME\\" `id`"]\n',
-        base=fresh,
+        base=bookworm,
     )("lock")
     tag = dsenv.json("docker")["tag"]
-    assert _docker("run", "--rm", tag) == 'it\'s "$HOME" `id`\n'
+    assert docker("run", "--rm", tag) == 'it\'s "$HOME" `id`\n'
     assert dsenv.json("verify", "--image")["differences"] == []
-    listed = _docker("run", "--rm", tag, "dpkg-query", "-W", "-f", "${Package}=${Version}\\n").splitlines()
+    listed = docker("run", "--rm", tag, "dpkg-query", "-W", "-f", "${Package}=${Version}\\n").splitlines()
     text = dsenv.locks()["dsenv.lock"].decode()
     for row in listed:
         name, _, version = row.partition("=")
         assert f'name = "{name}"\nversion = "{version}"' in text
     assert listed
-    assert _docker("run", "--rm", tag, "Rscript", "-e", "cat(as.character(glue::glue('{1 + 1}')))").strip() == "2"
-    _docker("image", "rm", "--force", tag, code=None)
+    assert docker("run", "--rm", tag, "Rscript", "-e", "cat(as.character(glue::glue('{1 + 1}')))").strip() == "2"
+    docker("image", "rm", "--force", tag, code=None)
 
 
 def test_a_base_that_the_engine_lacks_is_told(dsenv: Dsenv) -> None:
@@ -381,7 +355,7 @@ print(len(linked), missing)
 
 
 @pytest.fixture(scope="module")
-def machine(fresh: str, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[tuple[str, Path]]:
+def machine(bookworm: str, tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[tuple[str, Path]]:
     """Start a container of a fresh machine with a clone of this checkout; return its name and what it gave out."""
     home = tmp_path_factory.mktemp("fresh")
     (home / "out").mkdir()
@@ -409,16 +383,16 @@ def machine(fresh: str, tmp_path_factory: pytest.TempPathFactory, store: Path) -
         words += ["--env", "SSL_CERT_FILE=/corp/ca.crt", "--env", "PIP_CERT=/corp/ca.crt"]
     for mount in mounts:
         words += ["--volume", mount]
-    _docker(*words, fresh, "sleep", "1800")
+    docker(*words, bookworm, "sleep", "1800")
     yield name, home
-    _docker("rm", "--force", name, code=None)
+    docker("rm", "--force", name, code=None)
     subprocess.run(["chown", "-R", f"{os.getuid()}:{os.getgid()}", store], check=True)
 
 
 def test_the_first_command_on_a_fresh_machine(machine: tuple[str, Path], penguins: Dsenv) -> None:
     """It ends with the two figures, and the locks that it made are ours, byte for byte."""
     name, home = machine
-    printed = _docker("exec", name, "sh", "-c", FRESH_SCRIPT)
+    printed = docker("exec", name, "sh", "-c", FRESH_SCRIPT)
     assert "0 differences" in printed
     figures = printed.partition("== the figures")[2]
     assert "classification.png" in figures
@@ -437,7 +411,7 @@ def test_an_unprivileged_user_on_a_machine_without_r(machine: tuple[str, Path]) 
     name, _ = machine
 
     def joe(command: str, code: int = 0) -> str:
-        return _docker(
+        return docker(
             "exec",
             "--user",
             "joe",
@@ -455,7 +429,7 @@ def test_an_unprivileged_user_on_a_machine_without_r(machine: tuple[str, Path]) 
     assert "R" not in joe("command -v R || true").split()
     run = "/root/dsenv/.venv/bin/dsenv"
     joe(f"{run} lock && {run} restore")
-    _docker("exec", name, "sh", "-c", PLANT)
+    docker("exec", name, "sh", "-c", PLANT)
     assert "26.66" in joe(
         f"{run} run -- Rscript -e 'suppressMessages(library(dplyr)); mtcars |> group_by(cyl) |> "
         "summarise(m = mean(mpg)) |> as.data.frame() |> print()'"

@@ -785,7 +785,7 @@ def test_what_is_said_of_packages_that_are_not_there(project: Project, cran: fak
     ]
     assert (pins.packages[0].needs, pins.packages[0].build_needs) == (("jq",), ())
     needs = {(need.name, need.why, need.build) for need in r_pins.revealed(pins, {})}
-    assert needs == {("jq", "r:aa", False)}
+    assert needs == {("jq", "r:aa", False), ("make", "r", True)}
 
 
 def test_a_change_of_address_is_told_only_where_it_decides() -> None:

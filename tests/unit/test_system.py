@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import stat
+import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -528,6 +530,21 @@ def test_a_layer_is_held_against_the_lock() -> None:
     assert "made with mmdebstrap 1.0" in told.lines[0]
     with pytest.raises(IntegrityError, match="not the one that the lock names"):
         learned(sha256="c" * 64, made_with="mmdebstrap 1.3.5")
+
+
+def test_an_image_makes_its_root_by_the_same_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, started = _pins().roots[str(AMD64)], list[str]()
+    text = bootstrap.script(root, AMD64, 1, "/dev/dsenv/pool")
+    subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+    (line,) = (line for line in text.splitlines() if line.startswith("mmdebstrap "))
+    monkeypatch.setattr(process, "run", lambda argv, **_: started.extend(argv))
+    locked = _pins(packages=[])
+    bootstrap._bootstrap(
+        "mmdebstrap", locked, locked.roots[str(AMD64)], AMD64, 1, Store(tmp_path), Path("/tmp/root.tar"), Told()
+    )
+    there = [word for word in shlex.split(line) if not word.startswith(("--include", "deb ", "--mode"))]
+    assert there == [word for word in started if not word.startswith(("--include", "deb ", "--mode"))]
+    assert f"--include={root.packages[0].name}={root.packages[0].version}" in shlex.split(line)
 
 
 @pytest.mark.parametrize("packages", [["jq=1.6", "jq=1.7*"], ["jq=1.6", "jq", "jq=1.6-1"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,10 +35,18 @@ def require_image(groups: Groups, target: str | None) -> None:
 
 @make("docker", short_help="Write the Dockerfile and build the image.")
 @click.option("--no-build", is_flag=True, help="Only write the Dockerfile and its context.")
+@click.option(
+    "--plain",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIRECTORY",
+    help="Write a Dockerfile into it that downloads and builds all by itself; nothing is built here.",
+)
 @group_options
 @target_option
 @click.option("--frozen", is_flag=True, help="Write nothing into the lock.")
-def command(session: Session, *, no_build: bool, groups: Groups, target: str | None, frozen: bool) -> Report:
+def command(
+    session: Session, *, no_build: bool, plain: Path | None, groups: Groups, target: str | None, frozen: bool
+) -> Report:
     """Write the Dockerfile with all that it needs, and build it with the network off."""
     from dsenv.operations.docker import docker  # noqa: PLC0415
     from dsenv.operations.selection import image_target  # noqa: PLC0415
@@ -53,10 +62,13 @@ def command(session: Session, *, no_build: bool, groups: Groups, target: str | N
         groups=groups,
         build=not no_build,
         frozen=frozen,
+        plain=plain,
     )
     lines = [f"environment {result.environment_id}", f"wrote {result.context}/Dockerfile"]
     if result.learned:
         lines.append("wrote dsenv.lock: it now holds the digest of the system layer")
+    if plain:
+        lines.append(f"build it anywhere: docker build --tag {result.tag} {result.context}")
     if result.image_id:
         lines.append(f"built {result.tag} ({result.image_id})")
     return Report(

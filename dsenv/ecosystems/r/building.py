@@ -151,6 +151,7 @@ def _build(row: Package, pins: Pins, place: Place, target: str) -> Build:
         inputs=(file, *_scripts(_CHECKS if is_binary else _SCRIPTS), *own.inputs()),
         steps=tuple(Run(argv=argv, env=env) for argv in steps),
         verb="checked" if is_binary else "built",
+        in_image=True,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.r import building, session
 from dsenv.ecosystems.r.built import HOME
-from dsenv.steps import Dereference, Derive, Input, Place, PrependPath, Recipe, Run, SetEnv, Step, Unpack
+from dsenv.steps import Dereference, Derive, Input, Pending, Place, PrependPath, Recipe, Run, SetEnv, Step, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,7 +67,8 @@ def recipe(
     if sources:
         inputs += tuple(_inputs(sources, built))
         steps.append(Run(argv=("sh", f"{place.inputs}/{_UNPACK}", library(place))))
-    return Recipe(name="r", title=title, inputs=inputs, steps=(*profiles, *steps), notes=notes)
+    pending = tuple(Pending(name=_packed(row), build=row.name) for row in sources if row.name not in built)
+    return Recipe(name="r", title=title, inputs=inputs, pending=pending, steps=(*profiles, *steps), notes=notes)
 
 
 def library(place: Place) -> str:
@@ -102,8 +103,12 @@ def _unpacked(archive: Archive, place: Place) -> list[Step]:
 def _inputs(sources: Iterable[Package], built: Mapping[str, Built]) -> Iterator[Input]:
     yield Input(name=_UNPACK, source=resources.files(__package__).joinpath(_UNPACK).read_text("utf-8"))
     for row in sources:
-        made = built[row.name]
-        yield Input(name=f"library/{row.name}.tar", source=made.path, sha256=made.sha256)
+        if made := built.get(row.name):
+            yield Input(name=_packed(row), source=made.path, sha256=made.sha256)
+
+
+def _packed(row: Package) -> str:
+    return f"library/{row.name}.tar"
 
 
 def _isolation(place: Place, libraries: Sequence[str]) -> list[Step]:

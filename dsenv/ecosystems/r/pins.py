@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 COMPILERS: Final = "r-base-dev"
 """The system package with all that R itself is compiled with."""
 
+_MAKE: Final = "make"  # the program by which an image makes its packages, also those without compiled code
+
 R: Final = "R"
 """What a person upgrades an archive of R by: ``r:R``."""
 
@@ -231,6 +233,8 @@ def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
         if row.name in building:
             found |= {Need(name, why=f"r:{row.name}", build=True) for name in row.build_needs}
     found |= {Need(name, why="r") for archive in pins.archives.values() for name in archive.needs}
+    if any(artifact.kind in {"binary", "source"} for row in pins.packages for artifact in row.artifacts.values()):
+        found.add(Need(_MAKE, why="r", build=True))
     if any(row.compiles for row in sources):
         found |= {Need(name, why="r", build=True) for name in compilers(pins)}
     return tuple(sorted(found))

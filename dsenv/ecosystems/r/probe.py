@@ -6,6 +6,8 @@ import io
 import posixpath
 import re
 import tarfile
+import tomllib
+from importlib import resources
 from typing import TYPE_CHECKING, Final
 
 from dsenv import tree as trees
@@ -42,14 +44,21 @@ def expectation(
     for row in building.made(pins, selection) if place.kind != "host" else ():
         for path, entry in _entries(built[row.name].path, f"{row.name} {row.version}"):
             tree[f"{where}/{path}"] = entry
+    varies = {f"{where}/{path}": reason for path, reason in _varying().items() if f"{where}/{path}" in tree}
+    owned = (*_LIBRARIES, where) if inside else ()
     archive = pins.archives.get(str(selection.target)) if inside else None
     if archive:  # in a project a step says so
         directory = home(place).removeprefix("/")
         entries = tar.entries(store.read_checked(archive.artifact()), archive.filename)
         tree |= {f"{directory}/{path}": entry for path, entry in entries.items()}
-        where = f"{directory}/{HOME}/library"
-        return Expectation(tree=tree, owned=(*_LIBRARIES, library(place).removeprefix("/"), where))
-    return Expectation(tree=tree, owned=(*_LIBRARIES, where) if inside else ())
+        owned = (*owned, f"{directory}/{HOME}/library")
+    return Expectation(tree=tree, owned=owned, inside=varies if inside else {})
+
+
+def _varying() -> dict[str, str]:
+    """Return the files that another place of building shows in, by path in a library, each with the reason."""
+    table = tomllib.loads(resources.files(__package__).joinpath("varying.toml").read_text("utf-8"))
+    return {f"{row['package']}/{path}": row["reason"] for row in table["package"] for path in row["paths"]}
 
 
 def libraries(pins: Pins, selection: Selection, store: Store, built: Mapping[str, Built]) -> Libraries:

@@ -106,6 +106,13 @@ def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: St
     )
     check = Run(argv=("sh", f"{place.inputs}/check.sh"))
     title = _title(root, root.installed)
+    pool = tuple(Input(name=f"pool/{deb_name(package)}", source=pins.artifact(package)) for package in root.installed)
+    if not image and place.alone:
+        text = bootstrap.script(root, selection.target, epoch, f"{place.inputs}/pool")
+        index = Input(name="pool/Packages", source=bootstrap.packages_index(pins, root, store, ""))
+        start = StartFrom(image=f"{root.distribution}:{root.codename}", script="bootstrap.sh")
+        inputs = (Input(name=start.script, source=text), index, *checks, *pool)
+        return Recipe(name="system", title=title, inputs=inputs, steps=(start, check), epoch=epoch)
     if not image:
         layer, found = bootstrap.layer(pins, root, selection.target, epoch, store, progress)
         learned = _learned(pins, root, selection, found, progress)
@@ -117,7 +124,6 @@ def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: St
             epoch=epoch,
             learned=learned,
         )
-    pool = tuple(Input(name=f"pool/{deb_name(package)}", source=pins.artifact(package)) for package in root.installed)
     texts = (
         Input(name="Packages", source=bootstrap.packages_index(pins, root, store, "pool/")),
         Input(name="apt.conf", source=_APT_CONF.replace("@inputs@", place.inputs).replace("@work@", _WORK)),
