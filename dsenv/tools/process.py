@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from dsenv.errors import ToolError
 
@@ -79,22 +79,8 @@ def run(
     """
     if trace:
         trace(shlex.join(argv))
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolError(f"`{argv[0]}` cannot be started", cause=str(error)) from error
-    with process, _ending_with_us(process):
+    text: dict[str, Any] = {"text": True, "encoding": "utf-8", "errors": "replace"}
+    with _started(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, **text) as process:
         stdout, stderr = _drain(process, on_line)
     completed = Completed(argv=tuple(argv), code=process.returncode, stdout=stdout, stderr=stderr)
     if codes is not None and completed.code not in codes:
@@ -127,24 +113,15 @@ def pipe(
     """
     if trace:
         trace(shlex.join(argv))
-    with subprocess.Popen(
-        list(argv),
-        env=env,
-        stdin=stdin or subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
+    with _started(argv, env=env, stdin=stdin or subprocess.DEVNULL) as process:
         # dpkg-deb and the like write little to stderr, yet a full pipe must never stop them.
         stderr: list[bytes] = []
-        reader = threading.Thread(target=lambda: stderr.append(process.stderr.read() if process.stderr else b""))
+        out, err = cast("tuple[IO[bytes], IO[bytes]]", (process.stdout, process.stderr))
+        reader = threading.Thread(target=lambda: stderr.append(err.read()))
         reader.start()
-        with _ending_with_us(process):
-            if process.stdout is None:
-                raise ToolError(f"`{argv[0]}` has no output")
-            yield process.stdout
-            while process.stdout.read(_CHUNK):  # a reader that stopped early must not break the program's pipe
-                pass
+        yield out
+        while out.read(_CHUNK):  # a reader that stopped early must not break the program's pipe
+            pass
         reader.join()
         code = process.wait()
     if code:
@@ -194,20 +171,58 @@ def end_all() -> None:
 
 
 @contextlib.contextmanager
-def _ending_with_us(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator[None]:
-    """End the process group when anything, Ctrl-C included, ends the waiting early."""
-    _running.add(process.pid)
+def _started(argv: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """Start a program in a group of its own, which ends when anything, Ctrl-C included, ends the waiting early.
+
+    Raises:
+        ToolError: It could not be started.
+
+    """
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    with _interrupts_held() as let_go:
+        try:
+            process = subprocess.Popen(list(argv), **options)
+        except OSError as error:
+            raise ToolError(f"`{argv[0]}` cannot be started", cause=str(error)) from error
+        with process:
+            _running.add(process.pid)
+            try:
+                let_go()
+                yield process
+            except BaseException:
+                _signal(process.pid, signal.SIGTERM)  # mmdebstrap unmounts what it has mounted
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE)
+                _signal(process.pid, signal.SIGKILL)
+                process.wait()
+                raise
+            finally:
+                _running.discard(process.pid)
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """Hold back what would interrupt this thread until the yielded function is called; it comes then.
+
+    A program that has just been started would else be left to itself, as nobody knew its number yet.
+    """
+    held: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+
+    def let_go() -> None:
+        while before:
+            signal.signal(*before.popitem())
+        while held:
+            signal.raise_signal(held.pop())
+
+    if threading.current_thread() is threading.main_thread():  # no other is interrupted
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda number, _frame: held.append(number))
     try:
-        yield
-    except BaseException:
-        _signal(process.pid, signal.SIGTERM)  # mmdebstrap unmounts what it has mounted
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
-        _signal(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
+        yield let_go
     finally:
-        _running.discard(process.pid)
+        let_go()
 
 
 def _signal(group: int, number: int) -> None:
