@@ -151,6 +151,18 @@ def penguins(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Dsenv:
 
 
 @pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Make the image of a fresh Debian 12 and return its name; the engine answers."""
+    tar = tmp_path_factory.mktemp("bookworm") / "root.tar"
+    words = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", str(tar)]
+    subprocess.run(words, check=True, capture_output=True)
+    name = f"dsenv-test-bookworm:{os.getpid()}"
+    subprocess.run(["docker", "import", str(tar), name], check=True, capture_output=True)
+    yield name
+    subprocess.run(["docker", "image", "rm", "--force", name], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
 def slice_() -> Iterator[str]:
     """Return the address of the slice, without listings' dates, as Python's server has them."""
 

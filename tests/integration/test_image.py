@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.engine, pytest.mark.apt, pytest.mark.index]
 ROOT = Path(__file__).parents[2]
 TABLES = ("summary.csv", "classification.csv")
-FRESH = "dsenv-test-bookworm:fresh"
 MOST_SLACK = 1.15  # how much larger than its parts an image may be
 
 
@@ -280,17 +279,6 @@ def _python_for_everyone(tmp_path: Path) -> Path:
 def _certificates() -> list[str]:
     names = ("SSL_CERT_FILE", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy")
     return [f"{name}={os.environ[name]}" for name in names if name in os.environ]
-
-
-@pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Make the image of a fresh Debian 12 and return its name."""
-    tar = tmp_path_factory.mktemp("bookworm") / "root.tar"
-    words = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", str(tar)]
-    subprocess.run(words, check=True, capture_output=True)
-    _docker("import", str(tar), FRESH)
-    yield FRESH
-    _docker("image", "rm", "--force", FRESH, code=None)
 
 
 def test_an_image_as_base(dsenv: Dsenv, fresh: str) -> None:
