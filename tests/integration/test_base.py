@@ -12,6 +12,7 @@ import pytest
 
 from dsenv.errors import ToolError
 from dsenv.tools import engine as engines
+from tests.integration.archive import AptArchive, Deb, Key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +103,39 @@ def test_a_target_whose_base_is_not_at_hand(dsenv: Dsenv, fresh: str, tmp_path: 
     assert _lock(dsenv)["provenance"]["system"]["statuses"] == lock["provenance"]["system"]["statuses"]
     elsewhere = type(dsenv)(dsenv.directory, tmp_path / "store")
     assert "dsenv lock --status linux-arm64=FILE" in elsewhere("lock", "--refresh", code=2).stderr
+
+
+def test_a_third_partys_packages_come_into_the_image(dsenv: Dsenv, fresh: str, tmp_path: Path) -> None:
+    """From an archive whose address is a variable with a password in it; the proof finds no difference."""
+    key = Key.make(tmp_path / "gpg")
+    archive = AptArchive(tmp_path / "archive", key)
+    archive.login = "joe:secret"
+    script = {"usr/bin/vendored": "#!/bin/sh\necho vendored\n"}
+    debs = [Deb("vendored", "3", {"Depends": "libvendored1, jq"}, script), Deb("libvendored1", "1")]
+    archive.publish("20260901T000000Z", debs, archive="vendor", suite="rel/", flat=True, Origin="Vendor")
+    (dsenv.directory / "keys").mkdir()
+    key.keyring(dsenv.directory / "keys" / "vendor.asc", armored=True)
+    dsenv.spec(
+        '[system]\npackages = ["vendored"]\n[[system.repositories]]\nname = "vendor"\nkey = "keys/vendor.asc"\n'
+        'uri = "http://${WHO}:${WORD}@${PLACE}/vendor"\nsuite = "rel/"\n[image]\ncommand = ["vendored"]\n',
+        base=fresh,
+    )
+    completed = dsenv("lock", code=2)
+    assert "the address of the archive vendor has the variable ${PLACE}, which is not set" in completed.stderr
+    who = {"WHO": "joe", "WORD": "secret", "PLACE": archive.url.removeprefix("http://")}
+    dsenv.env.update(who)
+    completed = dsenv("lock")
+    assert "vendor has no snapshots: keep what is locked from there" in completed.stderr
+    text = dsenv.locks()["dsenv.lock"].decode()
+    assert f'uri = "{archive.url}/vendor"' in text
+    assert "secret" not in text
+    tag = dsenv.json("docker")["tag"]
+    archive.close()
+    ran = subprocess.run(["docker", "run", "--rm", tag], check=True, capture_output=True, text=True)
+    assert ran.stdout == "vendored\n"
+    assert dsenv.json("verify", "--image")["differences"] == []
+    assert dsenv.json("verify", "--trust")["unvouched"] == []
+    subprocess.run(["docker", "image", "rm", "--force", tag], check=True, capture_output=True)
 
 
 def _given(dsenv: Dsenv, path: Path, code: int = 0) -> str:

@@ -166,6 +166,8 @@ def survey(
         )
         for target in targets
     }
+    if grounds:
+        spec = spec.model_copy(update={"repositories": tuple(row.filled() for row in spec.repositories)})
     for row in spec.repositories if grounds else ():
         progress.warn(f"{row.name} has no snapshots: keep what is locked from there, in a store or a bundle")
 
