@@ -362,6 +362,7 @@ class Foundation(Ecosystem, Protocol):
     def restore_host(
         self,
         pins: Any,
+        spec: Any,
         target: Target,
         store: Store,
         progress: Progress,

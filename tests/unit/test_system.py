@@ -325,10 +325,12 @@ def test_a_virtual_package_is_answered_with_who_provides_it() -> None:
     offered = {"pandoc": "2.17", "exim4": "4", "postfix": "3", "mawk": "1"}
     found = offer.Survey(ground=GROUND, root=root, sources="", offered=offered)
     with pytest.raises(ResolutionError) as caught:
-        asked.settle([Need("mta"), Need("pandok", why="r:x"), Need("pandoc"), Need("zzz"), Need("awk")], found, {})
+        wanted = [Need("mta"), Need("pandok", why="r:x"), Need("pandoc"), Need("zzz"), Need("awk")]
+        asked.settle([*wanted, Need("yyy", build=True)], found, {})
     assert caught.value.cause.splitlines() == [
         "mta (asked for by [system] packages): provided by exim4, postfix",
         "pandok (asked for by r:x): near: pandoc",
+        "yyy (asked for by [system] build)",
         "zzz (asked for by [system] packages)",
     ]
 
