@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dsenv.store import Store
 
 _HINT: Final = "Install it: apt-get install --no-install-recommends mmdebstrap uidmap"
+_MERGED: Final = {"amd64": ("bin", "lib", "lib64", "sbin")}
 _DROPPED: Final = ("Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512")
 
 
@@ -59,6 +60,17 @@ def layer(pins: Pins, root: Root, target: Target, epoch: int, store: Store, prog
     return path, Layer(sha256=sha256, made_with=version)
 
 
+def _merging(root: Root, target: Target) -> str:
+    """Return the option that makes /usr merged before anything is unpacked.
+
+    mmdebstrap's own hook ends with the package usr-is-merged, which bullseye has not yet, and noble no more.
+    """
+    if any(row.name == "usr-is-merged" for row in root.installed):
+        return "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
+    names = " ".join(_MERGED.get(target.architecture, ("bin", "lib", "sbin")))
+    return f'--setup-hook=for name in {names}; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done'
+
+
 def packages_index(pins: Pins, root: Root, store: Store, pool: str) -> str:
     """Return the Packages file of an apt archive that holds the rows' .debs below ``pool``."""
     return "\n".join(stanza(deb.control_text(store.path(pins.artifact(row))), row, pool) for row in root.installed)
@@ -89,7 +101,7 @@ def _bootstrap(
             f"--mode={mode}",
             "--format=tar",
             f"--architectures={target.architecture}",
-            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+            _merging(root, target),
             "--include=" + ",".join(f"{row.name}={row.version}" for row in root.installed),
             '--aptopt=APT::Install-Recommends "false"',
             # It names the pool, whose place is another one each time and gone afterwards.
