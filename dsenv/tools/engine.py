@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import os
+import posixpath
 import shlex
 import socket
 import tarfile
@@ -82,7 +83,7 @@ class Engine:
         )
 
     def read_files(self, image: str, paths: Sequence[str]) -> dict[str, bytes]:
-        """Return files of an image; a directory's path stands for the files directly in it."""
+        """Return files of an image; a directory's path stands for the files in it, and links to those."""
         found: dict[str, bytes] = {}
         with self._container(image) as container:
             for path in paths:
@@ -311,10 +312,13 @@ def _files(container: Any, path: str) -> Iterator[tuple[str, bytes]]:
         return
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
         parent = path.rstrip("/").rpartition("/")[0]
-        for member in archive:
-            file = archive.extractfile(member) if member.isfile() else None
+        members = {member.name: member for member in archive}
+        for name, member in members.items():
+            link = posixpath.join(posixpath.dirname(name), member.linkname) if member.issym() else name
+            target = members.get(link, member)  # trixie's keyrings have their old names as links
+            file = archive.extractfile(target) if target.isfile() else None
             if file:
-                yield f"{parent}/{member.name}", file.read()
+                yield f"{parent}/{name}", file.read()
 
 
 def _feed(container: Any, source: IO[bytes]) -> None:

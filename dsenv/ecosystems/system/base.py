@@ -100,11 +100,7 @@ def ground(text: str, target: Target, progress: Progress, known: Known | None = 
         raise WrongUseError(f"{text} has no packages of its own to be said", hint="Leave --status out.")
     distribution = _distribution(base.distribution)
     sources = _choose(apt_sources.host_files(), distribution, base.codename, target, progress)
-    if not Path(distribution.keyring).exists():
-        raise DsenvError(
-            f"this machine has no keyring of {distribution.name} ({distribution.keyring})",
-            hint=f"Install the package {distribution.name}-archive-keyring.",
-        )
+    _require_keyring(distribution)
     return Ground(distribution=distribution, codename=base.codename, sources=sources, keyring=None, status=b"")
 
 
@@ -151,6 +147,8 @@ def _of_image(name: str, target: Target, known: Known, progress: Progress) -> Gr
     texts = {path: content.decode(errors="replace") for path, content in found.files.items() if "keyrings" not in path}
     said = release(texts.get("/etc/os-release") or texts.get("/usr/lib/os-release", "")) if texts else known.release
     distribution, codename = _distribution(said[0]), said[1]
+    if distribution.keyring not in found.files:
+        _require_keyring(distribution)
     return Ground(
         distribution=distribution,
         codename=codename,
@@ -205,6 +203,14 @@ def _installed(status: str, value: str) -> dict[str, str]:
         for stanza in deb822.stanzas(status)
         if stanza.get("Status", "").split()[-1:] == ["installed"]
     }
+
+
+def _require_keyring(distribution: Distribution) -> None:
+    if not Path(distribution.keyring).exists():
+        raise DsenvError(
+            f"this machine has no keyring of {distribution.name} ({distribution.keyring})",
+            hint=f"Install the package {distribution.name}-archive-keyring.",
+        )
 
 
 def _distribution(name: str) -> Distribution:

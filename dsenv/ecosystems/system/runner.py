@@ -93,8 +93,10 @@ class InImage:
             engine.inside(self._image, writes=root, reads=self._reads, user=user) as inside,
         ):
             self._inside = inside
-            yield
-        self._inside = None
+            try:
+                yield
+            finally:
+                self._inside = None
 
     def run(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, codes: Sequence[int] | None = (0,)
