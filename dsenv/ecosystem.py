@@ -320,9 +320,18 @@ class Foundation(Ecosystem, Protocol):
     """The ecosystem that the others stand on: the operating system's packages."""
 
     def survey(
-        self, spec: Any, platform: Platform, project: Path, store: Store, progress: Progress
+        self,
+        spec: Any,
+        platform: Platform,
+        previous: Sequence[Any],
+        statuses: Mapping[Target, bytes],
+        store: Store,
+        progress: Progress,
     ) -> Mapping[Target, Offer]:
-        """Find out what each target's distribution has on offer today."""
+        """Find out what each target's distribution has on offer today.
+
+        ``statuses`` are dpkg's status files of bases that this machine cannot ask.
+        """
 
     def offers(self, pins: Any) -> Mapping[Target, Offer]:
         """Return what the locked rows have on offer: enough for whoever needs nothing beyond them."""
@@ -354,6 +363,7 @@ class Foundation(Ecosystem, Protocol):
     def restore_host(
         self,
         pins: Any,
+        spec: Any,
         target: Target,
         store: Store,
         progress: Progress,

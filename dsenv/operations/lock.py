@@ -49,6 +49,7 @@ def lock(
     security: bool = False,
     refresh: bool = False,
     locked: bool = False,
+    statuses: Mapping[Target, bytes] | None = None,
 ) -> LockResult:
     """Bring the locks up to the spec; a part that answers it already stays as it is.
 
@@ -62,9 +63,10 @@ def lock(
         security: Let go of system packages of which the distribution has a mended version, those of the base included.
         refresh: Ask the indexes again although nothing has changed.
         locked: Fail when the locks would have to change.
+        statuses: dpkg's status files of base images that this machine's engine does not have.
 
     """
-    forced = upgrade or refresh or security or bool(packages)
+    forced = upgrade or refresh or security or bool(packages) or bool(statuses)
     if fresh := _fresh(spec, locks.read_previous(project.directory), forced=forced):
         return fresh
     if locked:
@@ -94,7 +96,8 @@ def lock(
             adopted={name: other.pins for name, other in adopted.items()},
             upgrades=upgrades,
             # Where only other packages are let go, the system stands.
-            forced=upgrade or refresh or security or bool(upgrades[FOUNDATION.name].names),
+            forced=upgrade or refresh or security or bool(statuses) or bool(upgrades[FOUNDATION.name].names),
+            statuses=statuses or {},
         )
         found = _carry_over(build.record(work.resolve(), store, progress), previous)
         kept = {other.filename: locks.set_aside(project.directory, other.filename) for other in adopted.values()}
@@ -150,6 +153,7 @@ class _Work:
     adopted: Mapping[str, Any]  # another tool's pins, by ecosystem
     upgrades: Mapping[str, Upgrade]
     forced: bool  # whether the system is solved again in any case
+    statuses: Mapping[Target, bytes]
 
     def resolve(self) -> Locks:
         """Resolve what does not answer the spec; only what needs another part's answer waits for it."""
@@ -183,7 +187,9 @@ class _Work:
 
     def _anew(self, asked: Sequence[Ecosystem]) -> dict[str, Part]:
         part = self.spec.parts[FOUNDATION.name]
-        offers = FOUNDATION.survey(part, self.spec.platform, self.project.directory, self.store, self.progress)
+        offers = FOUNDATION.survey(
+            part, self.spec.platform, self._preferred(FOUNDATION), self.statuses, self.store, self.progress
+        )
         needs = self._needs(asked, offers)
         found = self._side_by_side(asked, offers, needs)
         revealed = {row.name: {*row.revealed(found[row.name].pins, offers)} - set(needs) for row in asked}

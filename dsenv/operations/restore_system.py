@@ -41,7 +41,13 @@ def restore_system(
         return True
 
     return FOUNDATION.restore_host(
-        selected.ground, selected.selection.target, store, progress, trust_lock=trust_lock, agreed=agreed
+        selected.ground,
+        spec.parts[FOUNDATION.name],
+        selected.selection.target,
+        store,
+        progress,
+        trust_lock=trust_lock,
+        agreed=agreed,
     )
 
 

@@ -30,6 +30,12 @@ def verify_system(project: Project, spec: Spec, root: str = "") -> MachineCheck:
     return FOUNDATION.check_machine(selected.ground, selected.selection.target, "" if place == "/" else place)
 
 
-def differs(found: MachineCheck) -> bool:
-    """Say whether a machine differs from the lock: newer packages, edited settings and its locale don't count."""
-    return bool(found.packages.older or found.packages.missing or found.changed or found.alternatives)
+def differs(found: MachineCheck, *, strict: bool = False) -> bool:
+    """Say whether a machine differs from the lock.
+
+    Unless one is strict, newer packages, edited settings and its locale don't count.
+    """
+    packages = found.packages
+    if strict and (packages.newer or packages.replaced or found.configuration or found.settings):
+        return True
+    return bool(packages.older or packages.missing or found.changed or found.alternatives)

@@ -1,4 +1,4 @@
-"""Read Debian packages (deb(5)) with the distribution's own ``dpkg-deb``.
+"""Read Debian packages (deb(5)) with the distribution's own ``dpkg-deb``, or by ourselves where there is none.
 
 Under a merged /usr, ``lib/x`` and ``usr/lib/x`` are one path.
 """
@@ -6,10 +6,13 @@ Under a merged /usr, ``lib/x`` and ``usr/lib/x`` are one path.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import tarfile
-from typing import TYPE_CHECKING, Final
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Final
 
-from dsenv.errors import IntegrityError
+from dsenv.errors import IntegrityError, ToolError
 from dsenv.formats import deb822
 from dsenv.tools import process, tar
 from dsenv.tree import Tree, merged, safe_path
@@ -18,22 +21,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_MAGIC: Final = b"!<arch>\n"
+_HEAD: Final = 60  # bytes before each member (ar(5)): 16 of name, 12 of time, from the 48th on 10 of size
+_ZSTD: Final = (3, 14)  # the first Python that reads it
 UNPACKED: Final = "deb1"  # names this way of unpacking in the store's keys
 
 
 def control(path: Path) -> deb822.Stanza:
     """Return the control fields of a package."""
-    return deb822.one_stanza(process.run([_dpkg_deb(), "--field", str(path)]).stdout)
+    return deb822.one_stanza(control_text(path))
 
 
 def control_text(path: Path) -> str:
     """Return the control stanza of a package as it stands, ending with a newline."""
-    return process.run([_dpkg_deb(), "--field", str(path)]).stdout.rstrip("\n") + "\n"
+    program = process.find("dpkg-deb")
+    text = process.run([program, "--field", str(path)]).stdout if program else script(path, "control")
+    return text.rstrip("\n") + "\n"
 
 
 def script(path: Path, name: str) -> str:
     """Return a maintainer script, such as ``postinst``, or nothing when the package has none."""
-    with _tar(path, "--ctrl-tarfile") as archive:
+    with _tar(path, "control") as archive:
         for member in archive:
             file = archive.extractfile(member) if safe_path(member.name) == name else None
             if file:
@@ -48,7 +56,7 @@ def built_at(path: Path) -> int:
     the package is newer.
     """
     with path.open("rb") as file:
-        head = file.read(8 + 60)  # the magic line, then the first ar header: 16 bytes of name, 12 of time
+        head = file.read(len(_MAGIC) + _HEAD)
     try:
         return int(head[24:36])
     except ValueError as error:
@@ -98,14 +106,31 @@ def _name(member: str) -> str:
 
 
 @contextlib.contextmanager
-def _tar(path: Path, part: str = "--fsys-tarfile") -> Iterator[tarfile.TarFile]:
-    with process.pipe([_dpkg_deb(), part, str(path)]) as stream:
+def _tar(path: Path, part: str = "data") -> Iterator[tarfile.TarFile]:
+    """Yield the archive of a package's files, or of its ``control`` part."""
+    program = process.find("dpkg-deb")
+    option = "--fsys-tarfile" if part == "data" else "--ctrl-tarfile"
+    with process.pipe([program, option, str(path)]) if program else _member(path, part) as stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r|", format=tarfile.GNU_FORMAT) as archive:
+            with tarfile.open(fileobj=stream, mode="r|" if program else "r:*", format=tarfile.GNU_FORMAT) as archive:
                 yield archive
         except tarfile.TarError as error:
             raise IntegrityError(f"{path} is not a readable Debian package", cause=str(error)) from error
 
 
-def _dpkg_deb() -> str:
-    return process.require("dpkg-deb", hint="Debian packages can be unpacked on Debian and its derivatives only.")
+@contextlib.contextmanager
+def _member(path: Path, part: str) -> Iterator[IO[bytes]]:
+    """Yield a part of a package as it is packed: a member of an ar archive, ``control.tar.xz``."""
+    with path.open("rb") as file:
+        file.seek(len(_MAGIC))
+        while len(head := file.read(_HEAD)) == _HEAD:
+            name, size = head[:16].decode("ascii", "replace").strip(" /"), int(head[48:58].strip() or b"0")
+            if not name.startswith(f"{part}.tar"):
+                file.seek(size + size % 2, os.SEEK_CUR)
+            elif name.endswith(".zst") and sys.version_info < _ZSTD:
+                hint = "Install dpkg, or run dsenv on Python 3.14, to read it."
+                raise ToolError(f"{path.name} is packed with zstd", hint=hint)
+            else:
+                yield BytesIO(file.read(size))
+                return
+    raise IntegrityError(f"{path} is not a readable Debian package", cause=f"it has no {part}.tar")

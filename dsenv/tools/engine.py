@@ -14,6 +14,8 @@ import contextlib
 import io
 import json
 import os
+import posixpath
+import shlex
 import socket
 import tarfile
 import threading
@@ -21,12 +23,13 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from dsenv.errors import ToolError
-from dsenv.tools import buildkit
+from dsenv.tools import buildkit, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+_LONGEST = 7200  # seconds that a container stays whose dsenv was killed
 _START = "Start one (on Debian: the package docker.io), or let this user talk to it (the group docker)."
 
 
@@ -80,7 +83,7 @@ class Engine:
         )
 
     def read_files(self, image: str, paths: Sequence[str]) -> dict[str, bytes]:
-        """Return files of an image; a directory's path stands for the files directly in it."""
+        """Return files of an image; a directory's path stands for the files in it, and links to those."""
         found: dict[str, bytes] = {}
         with self._container(image) as container:
             for path in paths:
@@ -164,6 +167,27 @@ class Engine:
             return int(container.wait()["StatusCode"])
 
     @contextlib.contextmanager
+    def inside(self, image: str, *, writes: Path, reads: Sequence[Path], user: str) -> Iterator[Inside]:
+        """Yield a container of an image in which programs can be run until the context ends.
+
+        It reaches servers as this machine does, loopback included.
+
+        Args:
+            image: The image's name.
+            writes: A directory of this machine, which the container has at the same path.
+            reads: The same for files that it only reads.
+            user: ``uid:gid``.
+
+        """
+        volumes = {str(path): {"bind": str(path), "mode": "ro"} for path in reads}
+        volumes[str(writes)] = {"bind": str(writes), "mode": "rw"}
+        with self._container(
+            image, (str(_LONGEST),), entrypoint=["sleep"], volumes=volumes, user=user, network_mode="host"
+        ) as container:
+            container.start()
+            yield Inside(container)
+
+    @contextlib.contextmanager
     def _container(self, image: str, argv: Sequence[str] = ("true",), **settings: Any) -> Iterator[Any]:
         with _asking():
             container = self._client.containers.create(image, list(argv), use_config_proxy=False, **settings)
@@ -171,6 +195,29 @@ class Engine:
                 yield container
             finally:
                 container.remove(force=True)
+
+
+class Inside:
+    """A container that runs, and programs in it."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str]) -> process.Completed:
+        """Run a program to its end, whatever its exit code."""
+        if process.trace:
+            process.trace(f"in a container: {shlex.join(argv)}")
+        pieces: tuple[list[bytes], list[bytes]] = ([], [])
+        with _asking():
+            api = self._container.client.api
+            started = api.exec_create(self._container.id, list(argv), environment=dict(env))["Id"]
+            for both in api.exec_start(started, stream=True, demux=True):
+                for piece, found in zip(both, pieces, strict=True):
+                    if piece:
+                        found.append(piece)
+            code = api.exec_inspect(started)["ExitCode"]
+        stdout, stderr = (b"".join(found).decode(errors="replace") for found in pieces)
+        return process.Completed(argv=tuple(argv), code=code, stdout=stdout, stderr=stderr)
 
 
 def connect() -> Engine:
@@ -265,10 +312,13 @@ def _files(container: Any, path: str) -> Iterator[tuple[str, bytes]]:
         return
     with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
         parent = path.rstrip("/").rpartition("/")[0]
-        for member in archive:
-            file = archive.extractfile(member) if member.isfile() else None
+        members = {member.name: member for member in archive}
+        for name, member in members.items():
+            link = posixpath.join(posixpath.dirname(name), member.linkname) if member.issym() else name
+            target = members.get(link, member)  # trixie's keyrings have their old names as links
+            file = archive.extractfile(target) if target.isfile() else None
             if file:
-                yield f"{parent}/{member.name}", file.read()
+                yield f"{parent}/{name}", file.read()
 
 
 def _feed(container: Any, source: IO[bytes]) -> None:

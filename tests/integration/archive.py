@@ -6,6 +6,7 @@ a snapshot service. A test may make the server cut connections or dawdle.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import gzip
 import hashlib
@@ -119,6 +120,7 @@ class AptArchive:
         self.cut: re.Pattern[str] | None = None  # paths of which half is sent
         self.slow: re.Pattern[str] | None = None  # paths that come in small pieces
         self.asked: list[str] = []
+        self.login = ""  # "user:password", without which nothing is served
         archive = self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -131,6 +133,10 @@ class AptArchive:
             def send_head(self) -> Any:
                 # Two states of one second look unmodified: their files' times have no fractions in HTTP.
                 del self.headers["If-Modified-Since"]
+                who = f"Basic {base64.b64encode(archive.login.encode()).decode()}"
+                if archive.login and self.headers.get("Authorization") != who:
+                    self.send_error(401)
+                    return None
                 return super().send_head()
 
             def copyfile(self, source: Any, outputfile: Any) -> None:

@@ -135,7 +135,7 @@ def engine() -> None:
 def bookworm(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Make the image of a fresh Debian 12 and return its name."""
     del engine
-    name = "dsenv-test-bookworm:fresh"
+    name = f"dsenv-test-bookworm:{os.getpid()}"  # of this process alone: another may end earlier
     tar = tmp_path_factory.mktemp("bookworm") / "root.tar"
     words = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", str(tar)]
     subprocess.run(words, check=True, capture_output=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
+from tests.integration.archive import AptArchive, Deb, Key
 from tests.integration.conftest import ROOT, Dsenv
 
 if TYPE_CHECKING:
@@ -93,6 +95,12 @@ def _there(host: tuple[str, ...], name: str) -> str:
     return asked.stdout
 
 
+def test_what_is_compared_is_said_once(project: Dsenv) -> None:
+    assert "--system is about a machine" in project("verify", "--system", "--image", code=2).stderr
+    assert "--system is about a machine" in project("verify", "--system", "--trust", code=2).stderr
+    assert "Add --system" in project("verify", "--root", "/", code=2).stderr
+
+
 def test_without_root_an_administrator_is_told_the_command(project: Dsenv) -> None:
     completed = project("restore", "--system", code=5, wrapper=("unshare", "--user"))
     command = re.search(r"an administrator installs them by: (sudo apt-get install .*)", completed.stdout)
@@ -162,6 +170,55 @@ def test_only_by_request_root_takes_what_no_signed_source_has(project: Dsenv, ho
     finally:
         lock.write_text(text)
         place.unlink()
+
+
+def test_a_row_that_a_kept_signed_index_lists(
+    tmp_path: Path, host: tuple[str, ...], project: Dsenv, request: pytest.FixtureRequest
+) -> None:
+    """An archive that the host trusts has moved on: what it has signed once still counts."""
+    place = project.directory / "moved"
+    place.mkdir()
+    archive = AptArchive(place / "archive", Key.make(tmp_path / "gpg"))
+    request.addfinalizer(archive.close)
+    fakes = [Deb(name, "0.1", {"Priority": "required", "Essential": "yes"}) for name in ("base-files", "dpkg")]
+    fakes += [Deb("apt", "0.1"), Deb("usr-is-merged", "1")]
+    tool = [Deb("dsenv-tool", "1.0", {"Depends": "dsenv-lib"}), Deb("dsenv-lib", "1.0")]
+    archive.publish("20260901T000000Z", [*fakes, *tool])
+    ring = archive.key.keyring(place / "ring.gpg")
+    (place / "sources.list").write_text(f"deb {archive.url}/debian bookworm main\n")
+    conf = place / "apt.conf"
+    conf.write_text(f'Dir::Etc::sourcelist "{place}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n')
+    moved = Dsenv(place, project.store, {"APT_CONFIG": str(conf)}).spec('[system]\npackages = ["dsenv-tool"]\n')
+
+    def trusting(ring: Path, *enter: str) -> tuple[str, ...]:
+        keyring = DISTRIBUTIONS["debian"].keyring
+        return (
+            *enter,
+            "env",
+            "-C",
+            str(place),
+            "unshare",
+            "--mount",
+            "sh",
+            "-ec",
+            f'mount --bind {ring} {keyring}; exec "$@"',
+            "sh",
+        )
+
+    moved("lock", wrapper=trusting(ring))
+    moved("restore", wrapper=trusting(ring))  # its files are in the store
+    archive.publish("20261001T000000Z", [*fakes, Deb("dsenv-lib", "2.0")])
+    lock = moved.directory / "dsenv.lock"
+    text = lock.read_text()
+    lock.write_text(re.sub(r'(name = "dsenv-tool"\n(?:.+\n)*?sha256 = ")\w+', rf"\g<1>{'0' * 64}", text))
+    moved("restore", "--system", code=4, wrapper=trusting(ring, *host))
+    assert not _there(host, "dsenv-tool").endswith(" installed"), "nobody has signed that file"
+    subprocess.run([*host, "dpkg", "--purge", "dsenv-lib"], check=True, capture_output=True)
+    lock.write_text(text)
+    moved("restore", "--system", code=0, wrapper=trusting(ring, *host))
+    assert _there(host, "dsenv-tool") == "1.0 installed"
+    assert _there(host, "dsenv-lib") == "1.0 installed"
+    subprocess.run([*host, "dpkg", "--purge", "dsenv-tool", "dsenv-lib"], check=True, capture_output=True)
 
 
 def _ends(line: str, other: subprocess.Popen[bytes]) -> bool:

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nothing": {"builds", "ecosystem", "foreign", "pins", "steps", "store"},
     "ecosystems.python": _BASE | {"addresses", "ecosystem", "nothing", "store", "tools"},
     "ecosystems.r": _BASE | {"addresses", "artifacts", "download", "ecosystem", "nothing", "store", "tools"},
-    "ecosystems.system": _BASE | {"ecosystem", "nothing", "store", "tools"},
+    "ecosystems.system": _BASE | {"addresses", "ecosystem", "nothing", "store", "tools"},
     "ecosystems": {"ecosystem", "ecosystems.python", "ecosystems.r", "ecosystems.system"},
     "spec": {"ecosystem", "ecosystems", "ecosystems.system", "errors", "formats", "model", "pins"},
     "locks": {"ecosystem", "ecosystems", "errors", "foreign", "formats", "pins", "spec"},

@@ -16,7 +16,19 @@ import pytest
 from pydantic import ValidationError
 
 from dsenv import ecosystems
-from dsenv.ecosystems.system import alternatives, apt, asked, base, bootstrap, install, offer, pins, relations, sources
+from dsenv.ecosystems.system import (
+    alternatives,
+    apt,
+    asked,
+    base,
+    bootstrap,
+    install,
+    offer,
+    pins,
+    relations,
+    runner,
+    sources,
+)
 from dsenv.ecosystems.system import spec as system_spec
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
 from dsenv.errors import DownloadError, DsenvError, IntegrityError, ResolutionError, ToolError
@@ -219,7 +231,7 @@ GROUND = base.Ground(
         sources.parse({"a.list": "deb http://a:b@a.example stable main\ndeb http://c.example bookworm main\n"})
     ),
     keyring=None,
-    status="",
+    status=b"",
 )
 INDEX = apt.Index(
     uri="http://a:b@a.example",
@@ -273,7 +285,7 @@ def test_an_offer_answers_from_what_was_read() -> None:
 
 
 def test_a_root_is_private_and_without_anothers_preferences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(apt, "_host_settings", lambda: ("/dev/null", "/dev/null", ""))
+    monkeypatch.setattr(apt, "_host_settings", lambda _: ("/dev/null", "/dev/null", ""))
     root = apt.AptRoot(tmp_path / "root", "amd64")
     written = tmp_path / "root" / "etc" / "apt"
     (written / "sources.list.d").mkdir(parents=True)
@@ -289,6 +301,21 @@ def test_a_root_is_private_and_without_anothers_preferences(monkeypatch: pytest.
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "does"),
+    [
+        ("apt 2.6.1 (amd64)\nSupported modules:\n", True),
+        ("apt 3.0.3 (arm64)\n", True),
+        ("apt 1.8.2 (amd64)\n", False),
+        ("apt-rpm 2.6.1\n", False),
+        ("No Java runtime present, requesting install.\n", False),
+        ("", False),
+    ],
+)
+def test_which_apt_of_a_machine_will_do(said: str, does: bool) -> None:  # noqa: FBT001
+    assert runner.will_do(said) is does
+
+
 def test_a_release_file_with_its_signature_apart_is_told() -> None:
     with pytest.raises(DownloadError, match=r"http://a.example stable has no InRelease file"):
         Root().inrelease(INDEX)
@@ -300,10 +327,12 @@ def test_a_virtual_package_is_answered_with_who_provides_it() -> None:
     offered = {"pandoc": "2.17", "exim4": "4", "postfix": "3", "mawk": "1"}
     found = offer.Survey(ground=GROUND, root=root, sources="", offered=offered)
     with pytest.raises(ResolutionError) as caught:
-        asked.settle([Need("mta"), Need("pandok", why="r:x"), Need("pandoc"), Need("zzz"), Need("awk")], found, {})
+        wanted = [Need("mta"), Need("pandok", why="r:x"), Need("pandoc"), Need("zzz"), Need("awk")]
+        asked.settle([*wanted, Need("yyy", build=True)], found, {})
     assert caught.value.cause.splitlines() == [
         "mta (asked for by [system] packages): provided by exim4, postfix",
         "pandok (asked for by r:x): near: pandoc",
+        "yyy (asked for by [system] build)",
         "zzz (asked for by [system] packages)",
     ]
 

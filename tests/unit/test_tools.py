@@ -354,6 +354,32 @@ def test_a_script_is_found_or_not_or_cannot_be_read(tmp_path: Path) -> None:
 
 
 @on_debian
+@pytest.mark.parametrize("packed", ["gzip", "xz", "none"])
+def test_a_package_is_read_without_dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: str) -> None:
+    home = tmp_path / "x"
+    (home / "DEBIAN").mkdir(parents=True)
+    (home / "DEBIAN" / "control").write_text(
+        "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: a\nDescription: b\n"
+    )
+    (home / "DEBIAN" / "postinst").write_text("#!/bin/sh\n")
+    (home / "DEBIAN" / "postinst").chmod(0o755)
+    (home / "a").write_text("1")
+    path = tmp_path / "x.deb"
+    subprocess.run(["dpkg-deb", f"-Z{packed}", "--build", home, path], check=True, capture_output=True)
+    ours = deb.control(path), deb.script(path, "postinst"), deb.entries(path), deb.control_text(path)
+    monkeypatch.setattr(process, "find", lambda _: None)
+    assert (deb.control(path), deb.script(path, "postinst"), deb.entries(path), deb.control_text(path)) == ours
+    assert deb.script(path, "prerm") == ""
+    path.write_bytes(path.read_bytes().replace(b"data.tar", b"data.tor"))
+    with pytest.raises(IntegrityError, match="not a readable Debian package"):
+        deb.entries(path)
+    zstd = _deb(tmp_path / "z.deb").read_bytes().replace(b"control.tar     ", b"control.tar.zst ")
+    path.write_bytes(zstd)
+    with pytest.raises(DsenvError, match="packed with zstd" if sys.version_info < (3, 14) else ""):
+        deb.control(path)
+
+
+@on_debian
 def test_reading_some_files_leaves_the_rest(tmp_path: Path) -> None:
     path = _deb(tmp_path / "x.deb", ("./a", "1"), ("./b", "2"), ("./c", "3" * 3_000_000))
     tracemalloc.start()

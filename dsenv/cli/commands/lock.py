@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from dsenv.cli.report import Report
 from dsenv.cli.session import command as make
+from dsenv.errors import WrongUseError
+from dsenv.pins import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +39,13 @@ _SHOWN: Final = 30  # packages of a part that are named
     help="Take what the addresses of this package serve now: r:metafor. Nothing else is done.",
 )
 @click.option("--locked", is_flag=True, help="Fail if the lock would have to change.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    metavar="TARGET=FILE",
+    help="What the base image of a target has installed, where the engine has it for another: its dpkg status file.",
+)
 def command(
     session: Session,
     *,
@@ -45,6 +55,7 @@ def command(
     refresh: bool,
     repacks: tuple[str, ...],
     locked: bool,
+    statuses: tuple[str, ...],
 ) -> Report:
     """Bring the locks up to dsenv.toml; what it does not force to move stays."""
     from dsenv.operations.lock import lock  # noqa: PLC0415
@@ -66,8 +77,20 @@ def command(
         security=security,
         refresh=refresh,
         locked=locked,
+        statuses=dict(map(_status, statuses)),
     )
     return report(result, by_source=security)
+
+
+def _status(text: str) -> tuple[Target, bytes]:
+    """Read ``linux-arm64=status.txt``."""
+    name, _, path = text.partition("=")
+    try:
+        return Target.parse(name), Path(path).read_bytes()
+    except ValueError as error:
+        raise WrongUseError(f"--status: {error}", hint="Write it as linux-arm64=FILE.") from error
+    except OSError as error:
+        raise WrongUseError(f"--status: {path or 'no file'} cannot be read", cause=str(error.strerror)) from error
 
 
 def report(result: LockResult, *, by_source: bool = False) -> Report:

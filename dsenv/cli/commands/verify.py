@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dsenv.spec import Spec
     from dsenv.store import Store
 
+_ALONE = "Run them one after the other."
 _SHOWN = 50  # differences that text names; JSON has all
 
 
@@ -45,9 +46,13 @@ def command(
     strict: bool,
 ) -> Report:
     """Compare every file with the locked artifact that it comes from."""
+    if root and not system:
+        raise WrongUseError("--root is the place of another system", hint="Add --system, or leave it out.")
     if system:
+        if image or trust:
+            raise WrongUseError("--system is about a machine, not about an image or who signed what", hint=_ALONE)
         require_image(groups, target)
-        return _system(session, root)
+        return _system(session, root, strict=strict)
     from dsenv.operations.selection import image_target  # noqa: PLC0415
     from dsenv.operations.verify import verify, verify_image  # noqa: PLC0415
 
@@ -104,7 +109,7 @@ def _trust(store: Store, project: Project, spec: Spec) -> Report:
     )
 
 
-def _system(session: Session, root: str) -> Report:
+def _system(session: Session, root: str, *, strict: bool) -> Report:
     from dsenv.operations.verify_system import differs, verify_system  # noqa: PLC0415
 
     project = session.project()
@@ -116,7 +121,7 @@ def _system(session: Session, root: str) -> Report:
     lines.extend(f"  configured here: {item}" for item in found.configuration)
     lines.extend(f"  {item}" for item in found.alternatives)
     lines.extend(f"  {item}: `dsenv run` sets the locked one" for item in found.settings)
-    return Report(lines=lines, data=asdict(found), code=Exit.DRIFT if differs(found) else Exit.DONE)
+    return Report(lines=lines, data=asdict(found), code=Exit.DRIFT if differs(found, strict=strict) else Exit.DONE)
 
 
 def _lines(result: VerifyResult) -> list[str]:

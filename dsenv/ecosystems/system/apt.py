@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from dsenv.ecosystems.system import trouble
-from dsenv.ecosystems.system.sources import NO_APT
+from dsenv.ecosystems.system.runner import Here
 from dsenv.errors import DownloadError, ResolutionError, ToolError
 from dsenv.formats import deb822
 from dsenv.pins import CREDENTIALS, without_credentials
@@ -24,6 +23,8 @@ from dsenv.tools import process
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from dsenv.ecosystems.system.runner import Runner
 
 _URI: Final = re.compile(r"'[^']*' (?P<file>[^\s_]+_[^\s_]+_[^\s_]+) \d+ SHA256:[0-9a-f]{64}")
 _TAKEN_OVER: Final = re.compile(
@@ -96,21 +97,24 @@ class AptRoot:
     Args:
         path: Its directory; made when it does not exist.
         architecture: Debian's word for it: ``amd64``.
+        runner: Runs apt; this machine itself if nothing else is said.
 
     """
 
-    def __init__(self, path: Path, architecture: str) -> None:
+    def __init__(self, path: Path, architecture: str, runner: Runner | None = None) -> None:
         self.path = path
         self._architecture = architecture
+        self._runner = runner or Here()
         self._indexes: list[Index] | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[AptRoot]:
-        """Keep other processes of dsenv out of the root meanwhile."""
+        """Keep other processes of dsenv out of the root meanwhile, and apt ready to run."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "dsenv.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield self
+            with self._runner.ready(self.path):
+                yield self
 
     def prepare(self, *, sources: str, status: str, preferences: str = "") -> None:
         """Write the root's configuration: its sources, package status and version preferences."""
@@ -122,7 +126,7 @@ class AptRoot:
             "var/log/apt",
         ):
             (self.path / name).mkdir(parents=True, exist_ok=True)
-        netrc, netrcparts, host = _host_settings()
+        netrc, netrcparts, host = _host_settings(self._runner)
         conf = _CONF.format(
             root=self.path, architecture=self._architecture, netrc=netrc, netrcparts=netrcparts, host=host
         )
@@ -254,10 +258,8 @@ class AptRoot:
         return self._run("apt-get", "--version").stdout.split()[1]
 
     def _run(self, *argv: str, codes: Sequence[int] | None = (0,)) -> process.Completed:
-        program = process.require(argv[0], hint=NO_APT)
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("APT_", "DPKG_", "LC_"))}
-        env |= {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8", "LANGUAGE": "en"}
-        return process.run([program, *argv[1:]], env=env, codes=codes)
+        env = {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8", "LANGUAGE": "en"}
+        return self._runner.run(argv, env=env, codes=codes)
 
 
 def read_uris(text: str) -> dict[str, str]:
@@ -333,17 +335,18 @@ def preferences(versions: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def _host_settings() -> tuple[str, str, str]:
-    """Return where the machine keeps apt's credentials, and its proxy and certificate settings as configuration."""
-    process.require("apt-config", hint=NO_APT)
+def _host_settings(runner: Runner) -> tuple[str, str, str]:
+    """Return where apt's machine keeps credentials, and its proxy and certificate settings as configuration."""
     try:
-        dump = process.run(["apt-config", "dump"]).stdout
-        shell = process.run(["apt-config", "shell", "a", "Dir::Etc::netrc/f", "b", "Dir::Etc::netrcparts/d"]).stdout
+        dump = runner.run(["apt-config", "dump"]).stdout
+        shell = runner.run(["apt-config", "shell", "a", "Dir::Etc::netrc/f", "b", "Dir::Etc::netrcparts/d"]).stdout
     except ToolError:
+        if not process.find("apt-config"):
+            raise
         return "/dev/null", "/dev/null", ""
     places = dict(re.findall(r"(\w)='([^']*)'", shell))
     lines = [line for line in dump.splitlines() if _TAKEN_OVER.fullmatch(line)]
-    return places.get("a", "/dev/null"), places.get("b", "/dev/null"), "\n".join(lines)
+    return places.get("a", "/dev/null"), places.get("b", "/dev/null"), "\n".join([*lines, runner.settings])
 
 
 def _write_changed(path: Path, text: str) -> None:

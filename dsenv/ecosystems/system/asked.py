@@ -85,7 +85,7 @@ def _real_names(needs: Sequence[Need], offer: Survey, present: set[str]) -> dict
         if len(serving or providers) == 1:
             found[need.name] = (serving or providers)[0]
             continue
-        asker = "[system] packages" if need.why == "requested" else need.why
+        asker = f"[system] {'build' if need.build else 'packages'}" if need.why == "requested" else need.why
         line = f"{need.name} (asked for by {asker})"
         if providers:
             line += f": provided by {', '.join(providers)}"

@@ -41,6 +41,7 @@ mkdir "$1"
 tar --extract --file={tar} --directory="$1" --numeric-owner --exclude='./dev/*'  # an engine has devices of its own
 rm {tar}
 """
+_MERGED: Final = {"amd64": ("bin", "lib", "lib64", "sbin")}
 _DROPPED: Final = ("Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512")
 
 
@@ -72,6 +73,17 @@ def layer(pins: Pins, root: Root, target: Target, epoch: int, store: Store, prog
         tree.remove(path.parent)
         sha256 = tree.file_sha256(store.built(key, "system.tar", build))
     return path, Layer(sha256=sha256, made_with=version)
+
+
+def _merging(root: Root, target: Target) -> str:
+    """Return the option that makes /usr merged before anything is unpacked.
+
+    mmdebstrap's own hook ends with the package usr-is-merged, which bullseye has not yet, and noble no more.
+    """
+    if any(row.name == "usr-is-merged" for row in root.installed):
+        return "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
+    names = " ".join(_MERGED.get(target.architecture, ("bin", "lib", "sbin")))
+    return f'--setup-hook=for name in {names}; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done'
 
 
 def packages_index(pins: Pins, root: Root, store: Store, pool: str) -> str:
@@ -134,7 +146,7 @@ def _words(root: Root, target: Target, mode: str, tar: str, pool: str) -> list[s
         f"--mode={mode}",
         "--format=tar",
         f"--architectures={target.architecture}",
-        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+        _merging(root, target),
         "--include=" + ",".join(f"{row.name}={row.version}" for row in root.installed),
         '--aptopt=APT::Install-Recommends "false"',
         # It names the pool, whose place is another one each time and gone afterwards.

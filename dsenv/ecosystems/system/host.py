@@ -2,7 +2,8 @@
 
 What is missing or older comes from the machine's own signed sources, at the locked version where they have it. What
 cannot be had that way is left, and said. As root, nothing is read that others can write: apt's files lie in a directory
-of root's own, and a .deb of the store counts only on ``--trust-lock``, copied there first and hashed there.
+of root's own. A .deb of the store counts only where a signed index that was kept lists it, or on ``--trust-lock``;
+index and .deb are copied there first, and read and hashed there.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import apt, base, bootstrap, debversion, machine, probe, sources
+from dsenv.ecosystems.system import apt, base, bootstrap, debversion, machine, probe, sources, trust
 from dsenv.ecosystems.system.pins import deb_name
 from dsenv.errors import IntegrityError, ResolutionError, WrongUseError
 from dsenv.ground import HostPlan
+from dsenv.pins import Artifact
+from dsenv.store import Store
 from dsenv.tools import deb, process
 from dsenv.tree import copy_file
 
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
 
     from dsenv.ecosystems.system.machine import Machine
     from dsenv.ecosystems.system.pins import Package, Pins, Root
+    from dsenv.ecosystems.system.spec import Spec
     from dsenv.pins import Target
     from dsenv.progress import Progress
-    from dsenv.store import Store
 
 _LOCKS: Final = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
 _WAIT: Final = 600  # seconds that apt waits for others that install
@@ -65,6 +68,7 @@ class _Chosen:
 
 def restore_host(
     pins: Pins,
+    spec: Spec,
     target: Target,
     store: Store,
     progress: Progress,
@@ -76,8 +80,9 @@ def restore_host(
 
     Args:
         pins: The lock's system part.
+        spec: Names the keys of third parties.
         target: This machine.
-        store: Has the locked .debs, for ``trust_lock``.
+        store: Has the locked .debs, and the signed indexes that list them.
         progress: Told what is going on.
         trust_lock: Whether .debs count that no signed source of this machine has.
         agreed: Asked with the plan, before anything is changed.
@@ -105,6 +110,10 @@ def restore_host(
         apt_root = _prepare(directory, root, target, progress)
         if trust_lock:
             _add_pool(apt_root, pins, _unsigned(apt_root, wanted), store, progress)
+        elif os.geteuid() == 0:  # whoever is told a command has the archives alone
+            unsigned = _unsigned(apt_root, wanted)
+            kept = _vouched(directory / "kept", pins, spec, unsigned, target, store) if unsigned else []
+            _add_pool(apt_root, pins, _served(pins, kept, store), store, progress)
         chosen = _choose(apt_root, wanted, there, progress)
         steps = tuple(_step(name, version, there) for name, version in sorted(chosen.versions.items()))
         command = shlex.join(["sudo", "apt-get", "install", "--no-install-recommends", "--no-remove", *chosen.requests])
@@ -152,6 +161,36 @@ def _unsigned(root: apt.AptRoot, rows: Sequence[Package]) -> list[Package]:
     """Return the rows that no signed source has at the locked version."""
     listed = root.places([row.name for row in rows])
     return [row for row in rows if not listed.get((row.name, row.version))]
+
+
+def _vouched(
+    directory: Path, pins: Pins, spec: Spec, rows: Sequence[Package], target: Target, store: Store
+) -> list[Package]:
+    """Return the rows that a kept index lists, signed by a keyring of this machine or a key that the project names.
+
+    The files are copied into a store of root's own before anybody reads them.
+    """
+    private = Store(directory, offline=True)
+    for archive in pins.provenance.archives:
+        for sha256 in (archive.inrelease, *(index.sha256 for index in archive.indexes)):
+            path = store.path(Artifact(filename="index", sha256=sha256))
+            if path.exists():
+                private.keep(path.read_bytes())
+    names = {(row.name, row.version) for row in rows}
+    good = {
+        one.name
+        for one in trust.vouched(pins, spec, private)
+        if one.target == str(target) and one.state == "good" and (one.name, one.version) in names
+    }
+    return [row for row in rows if row.name in good]
+
+
+def _served(pins: Pins, rows: Sequence[Package], store: Store) -> list[Package]:
+    """Return the rows whose files the store has, or can have."""
+    away = [row for row in rows if store.missing([pins.artifact(row)])]
+    urls = store.servers([pins.artifact(row) for row in away])
+    gone = {row.name for row, url in zip(away, urls, strict=True) if not url}
+    return [row for row in rows if row.name not in gone]
 
 
 def _add_pool(root: apt.AptRoot, pins: Pins, rows: Sequence[Package], store: Store, progress: Progress) -> None:

@@ -6,16 +6,16 @@ import contextlib
 import difflib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import apt, base, linked, relations, snapshots, sonames, sources
+from dsenv.ecosystems.system import apt, base, linked, relations, runner, snapshots, sonames, sources
 from dsenv.errors import ResolutionError, WrongUseError
 from dsenv.pins import Artifact, Target, digest, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from dsenv.ecosystem import Platform
     from dsenv.ecosystems.system.pins import Pins
@@ -94,7 +94,9 @@ class Survey:
     def ready(self) -> Iterator[apt.AptRoot]:
         """Keep other processes out of the root meanwhile, and yield it without version preferences of others."""
         with self.root.locked():
-            self.root.prepare(sources=self.sources, status=self.ground.status, preferences=self.aside)
+            self.root.prepare(
+                sources=self.sources, status=self.ground.status.decode(errors="replace"), preferences=self.aside
+            )
             yield self.root
 
 
@@ -138,12 +140,34 @@ def offers(pins: Pins) -> Mapping[Target, Locked]:
     }
 
 
-def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress: Progress) -> Mapping[Target, Survey]:
-    """Fetch each Linux target's indexes and return what they offer."""
-    del project
+def survey(
+    spec: Spec,
+    platform: Platform,
+    previous: Sequence[Pins],
+    statuses: Mapping[Target, bytes],
+    store: Store,
+    progress: Progress,
+) -> Mapping[Target, Survey]:
+    """Fetch each Linux target's indexes and return what they offer.
+
+    Raises:
+        WrongUseError: A status is given for something that is no target with a base.
+
+    """
+    targets = [target for target in platform.targets if target.os == "linux"]
+    if strangers := sorted(str(target) for target in statuses if target not in targets):
+        raise WrongUseError(
+            f"{', '.join(strangers)} is no target of this project that has apt packages",
+            hint=f"Its targets are {', '.join(map(str, platform.targets))}.",
+        )
     grounds = {
-        target: base.ground(platform.base, target, progress) for target in platform.targets if target.os == "linux"
+        target: base.ground(
+            platform.base, target, progress, _known(platform, target, previous, statuses.get(target, b""), store)
+        )
+        for target in targets
     }
+    if grounds:
+        spec = spec.model_copy(update={"repositories": tuple(row.filled() for row in spec.repositories)})
     for row in spec.repositories if grounds else ():
         progress.warn(f"{row.name} has no snapshots: keep what is locked from there, in a store or a bundle")
 
@@ -155,6 +179,18 @@ def survey(spec: Spec, platform: Platform, project: Path, store: Store, progress
 
     with ThreadPoolExecutor(max(len(grounds), 1)) as pool:
         return dict(zip(grounds, pool.map(surveyed, grounds), strict=True))
+
+
+def _known(platform: Platform, target: Target, previous: Sequence[Pins], given: bytes, store: Store) -> base.Known:
+    """Return what is known of a target's base image: from a person, and from the lock as long as it is of that base."""
+    for pins in previous:
+        root = pins.root(target)
+        if root and pins.base == platform.base:
+            sha256 = pins.provenance.statuses.get(str(target), "")
+            kept = Artifact(filename="status", sha256=sha256) if sha256 else None
+            locked = store.read_checked(kept).read_bytes() if kept and not store.missing([kept]) else b""
+            return base.Known(given=given, locked=locked, release=(root.distribution, root.codename))
+    return base.Known(given=given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +238,7 @@ class _Work:
         keyring = ground.distribution.keyring
         if ground.keyring is not None:
             keyring = self._kept(ground.keyring)
+        keys = [Path(keyring), *(Path(self._kept(row.keyring)) for row in self.spec.repositories)]
         rendered = [sources.render(ground.sources, keyring, self.target.architecture)]
         suites = {suite.format(ground.codename) for suite in ground.distribution.suites}
         for row in self.spec.repositories:
@@ -211,10 +248,11 @@ class _Work:
             rendered.append(sources.render([own], self._kept(row.keyring), self.target.architecture))
         text = "\n".join(rendered)
         key = digest([text, self.platform.base, str(self.target)])[:16]
-        root = apt.AptRoot(self.store.cache("apt") / key, self.target.architecture)
+        runs = runner.for_image(ground.image, keys) if ground.image else runner.Here()
+        root = apt.AptRoot(self.store.cache("apt") / key, self.target.architecture, runs)
         with root.locked():
             self.progress.update(f"fetching the indexes of {ground.label} for {self.target}")
-            root.prepare(sources=text, status=ground.status)
+            root.prepare(sources=text, status=ground.status.decode(errors="replace"))
             root.update()
             moved = _moved(root, ground, self.spec.repositories)
             if not moved:

@@ -124,6 +124,7 @@ class Provenance(Model):
 
     apt: Text = ""
     archives: Array[Archive] = ()
+    statuses: dict[Text, Sha256Text] = Field(default={})  # of a base image's packages, by target; kept in the store
 
 
 class Pins(Model):

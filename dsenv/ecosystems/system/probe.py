@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import tomllib
@@ -9,16 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
+from dsenv import addresses
 from dsenv.ecosystem import Expectation
 from dsenv.ecosystems.system import base, machine, unpacked
 from dsenv.ecosystems.system.distributions import MULTIARCH
+from dsenv.errors import WrongUseError
 from dsenv.ground import GroundCheck
 from dsenv.network import Network
 from dsenv.tools import deb, process
 from dsenv.tree import WORKERS, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from dsenv.builds import Built
     from dsenv.ecosystems.system.pins import Package, Pins, Root
@@ -98,12 +101,20 @@ def _programs(pins: Pins, package: Package, store: Store) -> list[str]:
 
 
 def network(spec: Spec | None) -> Network:
-    """Return the proxies that this machine's apt is told to use."""
-    del spec
+    """Return the proxies that this machine's apt is told to use, and who one is at third parties' archives."""
+    credentials = addresses.Keys(_addresses(spec) if spec else (), keyring=False)
     if not process.find("apt-config"):
-        return Network()
+        return Network(credentials=credentials)
     settings = process.run(
         ["apt-config", "shell", "http", "Acquire::http::Proxy", "https", "Acquire::https::Proxy"], codes=None
     ).stdout
     found = dict(word.partition("=")[::2] for word in shlex.split(settings))
-    return Network(proxies={scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"})
+    proxies = {scheme: proxy for scheme, proxy in found.items() if proxy and proxy != "DIRECT"}
+    return Network(proxies=proxies, credentials=credentials)
+
+
+def _addresses(spec: Spec) -> Iterator[addresses.Address]:
+    """Yield the addresses of third parties' archives, as far as their variables are set."""
+    for row in spec.repositories:
+        with contextlib.suppress(WrongUseError):
+            yield row.address

@@ -5,29 +5,38 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, PrivateAttr, StringConstraints, model_validator
 
+from dsenv import addresses
 from dsenv.errors import WrongUseError
 from dsenv.model import Array, Model, Text
-from dsenv.pins import without_credentials
+from dsenv.pins import CREDENTIALS, without_credentials
 from dsenv.tools import openpgp
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _WORD: Final = r"[A-Za-z0-9][A-Za-z0-9._~+-]*"
+_WHO: Final = re.compile(rf"{addresses.VARIABLE.pattern}(?::{addresses.VARIABLE.pattern})?@")
 _URI: Final = re.compile(r"(?:https?://|file:/)[A-Za-z0-9._~:@/%+,=\[\]-]+")
 
 
 def _check_uri(text: str) -> str:
-    if not _URI.fullmatch(text):
+    plain = addresses.VARIABLE.sub("x", text)
+    if not _URI.fullmatch(plain) and not addresses.VARIABLE.match(text):
         msg = "expected the address of an apt archive, `https://…`, `http://…` or `file:/…`"
         raise ValueError(msg)
-    if without_credentials(text) != text:
-        msg = "it holds credentials: put them into /etc/apt/auth.conf.d, which apt reads, and into ~/.netrc"
+    who = CREDENTIALS.search(text)
+    if who and not _WHO.fullmatch(who[0]):
+        msg = (
+            "it holds credentials: write `${NAME}` in their place, or put them into /etc/apt/auth.conf.d, which apt "
+            "reads, and into ~/.netrc"
+        )
         raise ValueError(msg)
+    addresses.check_secrets(text)
     return text.rstrip("/")
 
 
@@ -51,7 +60,9 @@ class Repository(Model):
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] = Field(
         description="What the lock calls it: lower-case letters and digits, joined by single `-`."
     )
-    uri: Annotated[Text, AfterValidator(_check_uri)] = Field(description="Its address: `https://…`.")
+    uri: Annotated[Text, AfterValidator(_check_uri)] = Field(
+        description="Its address: `https://…`; `${VARIABLES}` are filled in."
+    )
     suite: Annotated[Text, AfterValidator(_check_suite)] = Field(
         description="A suite such as `bookworm`; with a slash at its end, a directory of the archive."
     )
@@ -110,6 +121,21 @@ class Repository(Model):
         found = self.model_copy()
         found._keyring = content  # noqa: SLF001 - of its own class
         return found
+
+    @property
+    def address(self) -> addresses.Address:
+        """Where it is, its variables filled in; raise ``WrongUseError`` where one is not set, or makes no address."""
+        found = addresses.filled(self.uri, f"the archive {self.name}")
+        url = found.url.rstrip("/")
+        if not _URI.fullmatch(url) or "@" in url:
+            raise WrongUseError(f"the address of the archive {self.name} is none: {url}", hint="Look at its variables.")
+        return replace(found, url=url)
+
+    def filled(self) -> Repository:
+        """Return it with its whole address, who one is there included: for apt, and nobody else."""
+        found = self.address
+        url = addresses.joined(found.url, (found.user, found.password)) if found.user else found.url
+        return self.model_copy(update={"uri": url})
 
     def inputs(self) -> str:
         """Return what of it decides a resolution, on one line."""

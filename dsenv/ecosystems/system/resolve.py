@@ -15,12 +15,12 @@ from dsenv.ecosystems.system import pins as system_pins
 from dsenv.ecosystems.system.offer import Survey
 from dsenv.ecosystems.system.spec import Spec, parse_request
 from dsenv.errors import IntegrityError, ResolutionError
-from dsenv.formats import deb822
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dsenv.ecosystem import Offer
+    from dsenv.formats import deb822
     from dsenv.pins import Need, Target
     from dsenv.progress import Progress
 
@@ -53,6 +53,7 @@ def resolve(request: Request) -> Resolution:
     roots: dict[str, system_pins.Root] = {}
     providers: dict[str, dict[str, set[str]]] = {}
     archives: list[system_pins.Archive] = []
+    statuses: dict[str, str] = {}
     version = ""
     for target, offer in request.offers.items():
         assert isinstance(offer, Survey)  # noqa: S101 - the foundation gets back what its own survey returned
@@ -63,12 +64,14 @@ def resolve(request: Request) -> Resolution:
             rows = _rows(solution, offer, still)
             _check_bytes(request, target, rows)
             version = root.version()
+            if offer.ground.status:
+                statuses[str(target)] = request.store.keep(offer.ground.status)
             archives.extend(anchors.keep(offer, target, rows, still, request.store, request.progress))
         roots[str(target)] = system_pins.Root(
             distribution=offer.ground.distribution.name, codename=offer.ground.codename, packages=tuple(rows)
         )
         providers[str(target)] = alternatives.providers(solution.stanzas)
-    provenance = system_pins.Provenance(apt=version, archives=anchors.merge(archives))
+    provenance = system_pins.Provenance(apt=version, archives=anchors.merge(archives), statuses=statuses)
     pins = system_pins.Pins(
         base=request.platform.base,
         locale=request.platform.locale,
@@ -232,7 +235,7 @@ def _solve(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]])
         offer.keep({**locked, **wanted.families})
         found = root.solve([*essential, *wanted.words])
         return Solution(stanzas=_stanzas(root, found), base=frozenset(base), why=wanted.why)
-    installed = _installed(ground.status)
+    installed = dict(ground.packages)
     listed = root.places(sorted(installed))
     moved = sorted(name for name, version in installed.items() if (name, version) not in listed)
     if moved:
@@ -252,15 +255,6 @@ def _solve(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]])
     words = [*wanted.words, *sorted({*moved, *newer} - wanted.why.keys())]
     solved = root.solve(words) if words else {}
     return Solution(stanzas=_stanzas(root, installed | solved), base=frozenset(installed), why=wanted.why)
-
-
-def _installed(status: str) -> dict[str, str]:
-    """Return the installed packages of a dpkg status file, with their versions."""
-    return {
-        stanza["Package"]: stanza["Version"]
-        for stanza in deb822.stanzas(status)
-        if stanza.get("Status", "").split()[-1:] == ["installed"]
-    }
 
 
 def _stanzas(root: apt.AptRoot, versions: Mapping[str, str]) -> dict[str, deb822.Stanza]:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from dsenv.ecosystems.system.distributions import Distribution
 
-NO_APT: Final = "Run `dsenv lock` on Debian or a derivative, in a container of one if need be."
+NO_APT: Final = (
+    "Run `dsenv lock` on Debian or a derivative, or give the name of an image as [platform] base: its own apt "
+    "then finds the packages, through the container engine."
+)
 MIRROR_LISTS: Final = "/etc/apt/mirrors"
 """Where Debian's cloud images have the lists of mirrors that their sources name."""
 
