@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
@@ -40,6 +41,22 @@ def read(stream: IO[bytes]) -> Library | None:
         return _library(tags)
     except (ELFError, ArithmeticError, AssertionError, AttributeError, LookupError, OSError, ValueError):
         return None  # its numbers lead nowhere
+
+
+def glibc(stream: IO[bytes]) -> tuple[int, ...]:
+    """Return the C library that a file takes at least, ``(2, 34)``; nothing where its sections do not tell."""
+    from elftools.common.exceptions import ELFError  # noqa: PLC0415 - as above
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+    from elftools.elf.gnuversions import GNUVerNeedSection  # noqa: PLC0415
+
+    stream.seek(0)
+    try:
+        sections = [part for part in ELFFile(stream).iter_sections() if isinstance(part, GNUVerNeedSection)]
+        names = [str(row.name) for section in sections for _, rows in section.iter_versions() for row in rows]
+    except (ELFError, ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError):
+        return ()
+    found = [match[1] for name in names if (match := re.fullmatch(r"GLIBC_([0-9]{1,3}(?:\.[0-9]{1,3})*)", name))]
+    return max((tuple(map(int, text.split("."))) for text in found), default=())
 
 
 def _library(tags: Iterable[object]) -> Library:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 import tarfile
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,9 +29,6 @@ from dsenv.tools import elf
 from dsenv.tools.elf import Library
 from tests.elf import shared_library
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 LINUX = Target("linux", "amd64")
 
 
@@ -47,6 +47,7 @@ def test_what_is_no_library_is_none(noise: bytes, at: int, wrong: bytes) -> None
     for content in (noise, elf.MAGIC + noise, whole[:at], whole[:at] + wrong + whole[at + len(wrong) :]):
         found = elf.read(io.BytesIO(content))
         assert found is None or isinstance(found, Library)
+        assert elf.glibc(io.BytesIO(content)) == ()
 
 
 def _needs(*needed: str, search: tuple[str, ...] = (), soname: str = "") -> Library:
@@ -78,6 +79,12 @@ def test_what_importing_reaches_is_found_in_the_wheels_or_wanted() -> None:
     assert found.wanted == {"app": ("libmissing.so.3",), "far": ("libfar-own.so",), "loaded": ("libgomp.so.1",)}
     alone = linking.missing(wheels, {})
     assert alone.wanted["app"] == ("libdeep.so.5", "libmissing.so.3"), "a wheel that nothing depends on is not found"
+
+
+def test_a_program_says_which_c_library_it_takes() -> None:
+    program = Path(sys.executable).resolve().read_bytes()
+    named = {tuple(map(int, text.split(b"."))) for text in re.findall(rb"\0GLIBC_([0-9.]+)(?=\0)", program)}
+    assert elf.glibc(io.BytesIO(program)) == max(named, default=())
 
 
 def test_libraries_that_auditwheel_renamed_are_known_again() -> None:

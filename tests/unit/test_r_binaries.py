@@ -138,9 +138,10 @@ class _Offer:
 
     label: str = "debian bookworm"
     whole: bool = True
+    libc6: str = "2.36-9"
 
     def candidate(self, name: str) -> str:
-        return f"{name} 1"
+        return self.libc6 if name == "libc6" else "1"
 
     def near(self, name: str) -> tuple[str, ...]:
         return (name,)
@@ -176,6 +177,21 @@ def test_libraries_of_built_code_are_locked_and_compilers_are_not(project: Proje
     again = project.lock('packages = ["code"]\nfrom-source = ["code"]', repositories=_dated(cran))
     assert _artifact(again, "code").kind == "source"
     assert {need.name for need in pins.revealed(again, {}) if need.build} >= {pins.COMPILERS, "libcurl4-openssl-dev"}
+
+
+@pytest.mark.parametrize(
+    ("glibc", "candidate", "told"),
+    [
+        ((2, 38), "2.36-9+deb12u10", "takes glibc 2.38, and the distribution has 2.36"),
+        ((2, 36), "2.36-9+deb12u10", ""),
+        ((2, 4), "2.36-9", ""),
+        ((), "2.36-9", ""),
+        ((2, 38), "", ""),
+    ],
+)
+def test_what_was_built_for_a_newer_release(glibc: tuple[int, ...], candidate: str, told: str) -> None:
+    assert binary.too_new(glibc, _Offer(libc6=candidate)) == told
+    assert binary.too_new(glibc, None) == ""
 
 
 def test_headers_of_what_is_built_are_for_whom_they_are_compiled_into(project: Project, cran: fake.Cran) -> None:

@@ -20,15 +20,17 @@ from dsenv.pins import digest
 from dsenv.tools import elf
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from dsenv.ecosystem import Offer
     from dsenv.ecosystems.r.description import Built
     from dsenv.ecosystems.r.versions import RVersion
     from dsenv.formats.deb822 import Stanza
     from dsenv.pins import Artifact, Target
     from dsenv.store import Store
 
-_READ: Final = "built2"  # names this way of reading in the store's keys
+_READ: Final = "built3"  # names this way of reading in the store's keys
 _PLATFORMS: Final = {  # how each target's R calls its machine, and the machine alone
     "linux-amd64": (r"x86_64-[a-z0-9_]+-linux-gnu", "x86_64"),
     "linux-arm64": (r"aarch64-[a-z0-9_]+-linux-gnu", "aarch64"),
@@ -55,6 +57,7 @@ class Package:
     built: bool  # whether R has installed it somewhere: it has what R writes then
     needed: tuple[str, ...]  # sonames of libraries that its own take from elsewhere
     brought: tuple[str, ...]  # names of its own
+    glibc: tuple[int, ...]  # the C library that these take at least
 
 
 def agent(target: str, r_version: str) -> str:
@@ -77,7 +80,7 @@ def examine(artifact: Artifact, store: Store) -> Package:
 
     key = digest([store.path(artifact).name, _READ])
     fields = json.loads(store.built(key, "package.json", build).read_text("utf-8"))
-    return Package(**{**fields, **{key: tuple(fields[key]) for key in ("needed", "brought")}})
+    return Package(**{**fields, **{key: tuple(fields[key]) for key in ("needed", "brought", "glibc")}})
 
 
 def misfit(built: Built, r_version: RVersion, target: Target) -> str:
@@ -91,10 +94,19 @@ def misfit(built: Built, r_version: RVersion, target: Target) -> str:
     return ""
 
 
+def too_new(glibc: Sequence[int], offer: Offer | None) -> str:
+    """Return what is wrong where a distribution's C library is older than the one that is taken, "" where it is not."""
+    found = re.match(r"([0-9]+)\.([0-9]+)", (offer.candidate("libc6") or "") if offer else "")
+    if not found or tuple(glibc) <= (int(found[1]), int(found[2])):
+        return ""
+    return f"takes glibc {'.'.join(map(str, glibc))}, and the distribution has {found[0]}"
+
+
 def _examine(path: Path, filename: str) -> Package:
     stanza: Stanza = {}
     libraries: dict[str, elf.Library] = {}
     has_meta, top = False, ""
+    glibc: tuple[int, ...] = ()
     for name, member, archive in tarball.members(path, filename):
         package, _, below = name.partition("/")
         top = top or package
@@ -103,8 +115,11 @@ def _examine(path: Path, filename: str) -> Package:
         file = archive.extractfile(member) if member.isfile() else None
         if file and below == "DESCRIPTION":
             stanza = tarball.parse_description(file.read())
-        elif file and _SHARED.fullmatch(below) and (row := elf.read(io.BytesIO(file.read()))):
-            libraries[below] = row
+        elif file and _SHARED.fullmatch(below):
+            stream = io.BytesIO(file.read())
+            if row := elf.read(stream):
+                libraries[below] = row
+                glibc = max(glibc, elf.glibc(stream))
         has_meta = has_meta or below == "Meta/package.rds"
     if not stanza:
         raise IntegrityError(f"{filename} is no R package: it holds no DESCRIPTION")
@@ -115,4 +130,5 @@ def _examine(path: Path, filename: str) -> Package:
         built=has_meta and description.built(stanza) is not None,
         needed=tuple(sorted(soname for soname in wanted - brought if not _WITH_R.fullmatch(soname))),
         brought=tuple(sorted(brought)),
+        glibc=glibc,
     )

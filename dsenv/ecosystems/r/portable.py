@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from dsenv import addresses
 from dsenv.download import Unhashed
-from dsenv.ecosystems.r import description
+from dsenv.ecosystems.r import binary, description
 from dsenv.ecosystems.r import pins as r_pins
 from dsenv.ecosystems.r.built import HOME, Archive, OwnArtifact, mirrored
 from dsenv.ecosystems.r.distribution import Built, Distribution
@@ -64,7 +64,13 @@ def read(request: Request) -> tuple[Distribution, Mapping[str, Archive]]:
                 f"{archive.filename} is R {version}, and [r] version is {spec.version}",
                 hint="Correct [r] version, or the address in [r] archive.",
             )
-        needs = _needs(archive, tree, files, request.offers.get(target), request)
+        offer = request.offers.get(target)
+        needs, glibc = _libraries(archive, tree, files, offer, request)
+        if reason := binary.too_new(glibc, offer):
+            raise ResolutionError(
+                f"{archive.filename} cannot run on {offer.label if offer else target}: it {reason}",
+                hint="Choose another base, or a build of R for an older distribution.",
+            )
         archives[str(target)] = archive.model_copy(update={"needs": needs})
         stanzas[str(target)] = found
     versions = {name: {key: row["Version"] for key, row in found.items()} for name, found in stanzas.items()}
@@ -136,19 +142,24 @@ def _descriptions(tree: Tree, files: Path) -> Iterator[Stanza]:
                 yield stanza
 
 
-def _needs(archive: Archive, tree: Tree, files: Path, offer: Offer | None, request: Request) -> tuple[str, ...]:
-    """Return the system packages with the libraries that R loads and does not bring."""
-    if archive.needs or offer is None:
-        return archive.needs
+def _libraries(
+    archive: Archive, tree: Tree, files: Path, offer: Offer | None, request: Request
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the system packages with the libraries that R loads and does not bring, and the C library it takes."""
     brought = {posixpath.basename(path) for path in tree}
     wanted: set[str] = set()
+    glibc: tuple[int, ...] = ()
     for path, entry in tree.items():
-        if entry.kind == "file" and (".so" in posixpath.basename(path) or path == _PROGRAM):
-            with (files / path).open("rb") as file:
-                row = elf.read(file)
-            wanted.update(row.needed if row else ())
-            brought.update([row.soname] if row and row.soname else [])
+        if entry.kind != "file" or not (".so" in posixpath.basename(path) or path == _PROGRAM):
+            continue
+        with (files / path).open("rb") as file:
+            if row := elf.read(file):
+                wanted.update(row.needed)
+                brought.add(row.soname)
+                glibc = max(glibc, elf.glibc(file))
+    if archive.needs or offer is None:  # as it was locked
+        return archive.needs, glibc
     found = {soname: offer.providing(soname) for soname in wanted - brought if not soname.startswith(_HARMLESS)}
     if lost := sorted(soname for soname, name in found.items() if name is None):
         request.progress.warn(f"{offer.label} has no package with {', '.join(lost)}, wanted by {archive.filename}")
-    return tuple(sorted({name for name in found.values() if name}))
+    return tuple(sorted({name for name in found.values() if name})), glibc

@@ -266,6 +266,8 @@ class _Search:
             self._refused[row.name] = "does not say for which machine it was built"
         elif stanza.get("RemoteSha", "") != self._commit(row, stanza):
             self._refused[row.name] = "was built of another commit"
+        elif reason := binary.too_new(package.glibc, self._request.offers.get(self._shelf.target)):
+            self._refused[row.name] = reason
         elif lost:
             self._refused[row.name] = f"loads {', '.join(lost)}, which the distribution has not"
         elif torn := self._torn(row, linking_to):
