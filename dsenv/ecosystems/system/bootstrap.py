@@ -116,7 +116,7 @@ def _bootstrap(
             process.run(argv, env=env, on_line=progress.update)
         except ToolError as error:
             hint = "" if mode == "root" else "It needs user namespaces: the package uidmap, and a range in /etc/subuid."
-            if "qemu" in error.cause:  # it is for another kind of machine than this
+            if "foreign architecture" in error.cause:  # it is for another kind of machine than this
                 hint = "Install qemu-user-static, or let the image make it: `dsenv docker --plain DIRECTORY`."
             raise ToolError("the root file system could not be made", cause=error.cause, hint=hint) from error
 
