@@ -47,7 +47,8 @@ class Context:
     def add(self, path: str, item: Input) -> None:
         """Put an input in place, checked on the way, or on the list."""
         source = item.source
-        if self._fetching and isinstance(source, Artifact) and _addresses(source) and _PATH.fullmatch(path):
+        is_left = self._fetching and not item.executable and _PATH.fullmatch(path)
+        if is_left and isinstance(source, Artifact) and _addresses(source):
             self._absent[trees.safe_path(path)] = source
         else:
             self.write(path, layout.checked(item, self._store), 0o755 if item.executable else 0o644)

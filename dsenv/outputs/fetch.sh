@@ -3,12 +3,8 @@
 # Usage: fetch.sh DIRECTORY    beside files.txt, whose lines are: SHA256[,SHA256...] PATH ADDRESS...
 # No file gets its name before its sha256 is the one that the lock says; apt's own helper downloads.
 set -eu
-list=$(dirname "$0")/files.txt
+list=$(cd "$(dirname "$0")" && pwd)/files.txt
 cd "$1"
-if grep -q ' https://' "$list" && [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then
-    apt-get -qq update
-    apt-get -qq install --no-install-recommends ca-certificates
-fi
 
 lacking() {
     while read -r sha256 path addresses; do
@@ -16,24 +12,40 @@ lacking() {
     done < "$list"
 }
 
-round=1
-most=$(awk 'NF - 2 > most { most = NF - 2 } END { print most + 0 }' "$list")
-while [ "$round" -le "$most" ]; do
-    lacking | awk -v field="$((round + 2))" 'field <= NF { print $field; print $2 ".part" }' > /tmp/fetch
-    awk 'NR % 2 == 0' /tmp/fetch | xargs -r dirname | sort -u | xargs -r mkdir -p
-    # It ends with an error when any file could not be had; what counts is what is there, and what it holds.
-    xargs -r -n 200 /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file < /tmp/fetch || true
+check() {
     lacking | while read -r sha256 path addresses; do
         [ -e "$path.part" ] || continue
         found=$(sha256sum "$path.part")
         case ",$sha256," in
             *",${found%% *},"*) mv "$path.part" "$path" ;;
-            *) rm "$path.part"; echo "$path: one of its addresses serves other bytes than the lock names" >&2 ;;
+            *) rm "$path.part"; echo "$path: these are other bytes than the lock names" >&2 ;;
         esac
     done
+}
+
+# What lies here already counts no more than what is downloaded.
+while read -r sha256 path addresses; do
+    [ ! -e "$path" ] || mv "$path" "$path.part"
+done < "$list"
+check
+
+if lacking | grep -q ' https://' && [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then
+    apt-get -qq update
+    apt-get -qq install --no-install-recommends ca-certificates
+fi
+
+round=1
+most=$(awk 'NF - 2 > most { most = NF - 2 } END { print most + 0 }' "$list")
+wanted=$(mktemp)
+while [ "$round" -le "$most" ]; do
+    lacking | awk -v field="$((round + 2))" 'field <= NF { print $field; print $2 ".part" }' > "$wanted"
+    awk 'NR % 2 == 0' "$wanted" | xargs -r dirname | sort -u | xargs -r mkdir -p
+    # It ends with an error when any file could not be had; what counts is what is there, and what it holds.
+    xargs -r -n 200 /usr/lib/apt/apt-helper -qq -o APT::Sandbox::User=root download-file < "$wanted" || true
+    check
     round=$((round + 1))
 done
-rm -f /tmp/fetch
+rm "$wanted"
 if [ -n "$(lacking)" ]; then
     lacking | sed 's/^[^ ]* /ERROR: none of its addresses serves what the lock names: /' >&2
     exit 1

@@ -291,17 +291,22 @@ def test_the_first_address_that_has_the_file_serves_it(tmp_path: Path, served: t
     a = _artifact("a.deb", b"a.deb", f"{url}/gone", f"{url}/a.deb")
     b = _artifact("b.tar.gz", b"old/b.tar.gz", f"{url}/b.tar.gz", f"{url}/old/b.tar.gz")
     c = replace(_artifact("c", b"first", f"{url}/repacked"), accepted=(content_sha256(b"repacked"),))
-    for item in (a, b, c):
+    d = replace(c, filename="d")
+    for item in (a, b, c, d):
         context.add(f"in/{item.filename}", Input(name=item.filename, source=item))
     context.add("in/text", Input(name="text", source="here"))
     context.finish()
+    context.write("in/a.deb", b"planted")
+    context.write("in/c", b"first")
     completed = _fetch(tmp_path / "context")
     assert completed.returncode == 0, completed.stderr
-    assert "in/b.tar.gz: one of its addresses serves other bytes" in completed.stderr
+    assert "in/a.deb: these are other bytes" in completed.stderr
+    assert "in/b.tar.gz: these are other bytes" in completed.stderr
     assert {path.name: path.read_text() for path in (tmp_path / "context/in").iterdir()} == {
         "a.deb": "a.deb",
         "b.tar.gz": "old/b.tar.gz",
-        "c": "repacked",
+        "c": "first",
+        "d": "repacked",
         "text": "here",
     }
 
