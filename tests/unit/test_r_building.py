@@ -287,3 +287,25 @@ def test_libraries_that_nobody_brings_are_wanted(tmp_path: Path) -> None:
     built = {name: _built(tmp_path / f"{name}.tar") for name in ("one", "two")}
     found = probe.libraries(_pins(_row("one"), _row("two")), SELECTION, Store(tmp_path / "s"), built)
     assert found.wanted == {"one": ("libgdal.so.32",)}
+
+
+def test_only_what_keeps_its_process_may_differ_where_an_image_built_it(tmp_path: Path) -> None:
+    for name in ("cli", "one"):
+        with tarfile.open(tmp_path / f"{name}.tar", "w") as archive:
+            for path in ("R/cli.rdb", "R/one.rdb"):
+                archive.addfile(tarfile.TarInfo(f"{name}/{path}"))
+    built = {name: _built(tmp_path / f"{name}.tar") for name in ("cli", "one")}
+    rows, store = _pins(_row("cli"), _row("one")), Store(tmp_path / "s")
+    found = probe.expectation(rows, SELECTION, IMAGE, store, built)
+    assert found.inside == {"opt/dsenv/library/cli/R/cli.rdb": "it keeps the number of the process that built it"}
+    assert found.exceptions == {}
+    assert probe.expectation(rows, SELECTION, PROJECT, store, built).inside == {}
+
+
+def test_a_recipe_waits_for_what_is_not_built(tmp_path: Path) -> None:
+    _pack(tmp_path / "one.tar", "one")
+    built = {"one": _built(tmp_path / "one.tar")}
+    rows = _pins(_row("one"), _row("two"))
+    recipe = install.recipe(rows, SELECTION, IMAGE, Store(tmp_path / "s"), Silent(), built)
+    assert [(item.name, item.build) for item in recipe.pending] == [("library/two.tar", "two")]
+    assert all(build.in_image for build in building.builds(rows, SELECTION, ROOT))
