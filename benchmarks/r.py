@@ -59,8 +59,8 @@ tools = ["renv", "pak"]
 build = [{build}]
 """
 BEGIN: Final = """\
-options(repos = c(CRAN = "{url}"), Ncpus = 2L, pkg.use_bioconductor = FALSE, pkg.sysreqs = FALSE,
-        renv.consent = TRUE, renv.config.install.jobs = 2L, renv.config.sysreqs.check = FALSE)
+options(repos = c(CRAN = "{url}"), Ncpus = 2L, renv.consent = TRUE,
+        renv.config.install.jobs = 2L, renv.config.sysreqs.check = FALSE)
 wanted <- c({packages})
 seconds <- function(work) {{
     unlink(library <- "/build/work/library", recursive = TRUE)
@@ -83,6 +83,10 @@ ENV: Final = {
     "R_ENVIRON": "/dev/null",
     "R_LIBS_SITE": "NULL",
     "R_LIBS_USER": "NULL",
+    "PKG_PLATFORMS": "source",
+    "PKG_SYSREQS": "false",
+    "PKG_SYSREQS_DB_UPDATE": "false",
+    "PKG_USE_BIOCONDUCTOR": "false",
     "RENV_CONFIG_AUTOLOADER_ENABLED": "FALSE",
 }
 CCACHE: Final = {

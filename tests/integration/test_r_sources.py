@@ -55,17 +55,23 @@ LINKED = {
     "Imports": "tinyr (>= 1.0)",
     "LinkingTo": "tinyc",
     "NeedsCompilation": "yes",
+    "KeepSource": "true",
 }
 LINKED_FILES = {
     "NAMESPACE": "useDynLib(tinylink, C_answer)\nexport(answer)\nimportFrom(tinyr, where)\n",
-    "R/tinylink.R": "answer <- function() .Call(C_answer)\n",
+    "R/tinylink.R": "# The answer.\nanswer <- function() .Call(C_answer) # as C has it\n",
     "src/tinylink.c": """\
 #include <Rinternals.h>
 #include <tinyc.h>
 SEXP C_answer(void) { return Rf_ScalarInteger(tinyc_answer); }
 """,
 }
-SCRIPT = 'cat(basename(.libPaths()), tinylink::answer(), class(tinyr::where()), packageVersion("tinyr") == "1.0.1")'
+SCRIPT = """
+cat(basename(.libPaths()), tinylink::answer(), class(tinyr::where()), packageVersion("tinyr") == "1.0.1", "")
+source <- attr(attr(tinylink::answer, "srcref"), "srcfile")$original
+cat(as.numeric(source$timestamp), grep("# as C", source$lines, value = TRUE))
+"""
+KEPT = "315532800 answer <- function() .Call(C_answer) # as C has it"
 SPEC = """\
 [r]
 version = "4.2"
@@ -135,7 +141,7 @@ def test_sources_are_built_installed_and_proven(tiny: Dsenv) -> None:
     assert _built(restored.stderr) == {title.partition(" ")[0] for title in planned["build"]}
     # jansson is a dependency of what building takes, and of nothing that comes into the environment.
     assert 'no locked package has libjansson.so.4, wanted by tinyc: add "libjansson4" to [system]' in restored.stderr
-    assert tiny("run", "--", "Rscript", "-e", SCRIPT).stdout == "library library 42 list TRUE"
+    assert tiny("run", "--", "Rscript", "-e", SCRIPT).stdout == f"library library 42 list TRUE {KEPT}"
     assert tiny.json("verify")["differences"] == []
     again = tiny.json("restore", code=None)
     assert again["unchanged"]
