@@ -54,7 +54,7 @@ repositories = [{{ name = "CRAN", url = "{url}" }}]
 packages = {packages}
 system-requirements = {{ pak = ["libcurl4-openssl-dev"] }}  # of the packages in it, which its DESCRIPTION does not say
 [r.groups]
-tools = ["renv", "pak"]
+tools = {tools}
 [system]
 build = [{build}]
 """
@@ -115,21 +115,23 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 class Project:
     """A locked project, and the root that its packages are built in."""
 
-    def __init__(self, directory: Path, store: Path, url: str, packages: list[str], *, ccache: bool) -> None:
+    def __init__(
+        self, directory: Path, store: Path, url: str, packages: list[str], tools: list[str], *, ccache: bool
+    ) -> None:
         self.directory, self.packages, self.url, self._ccache = directory, packages, url, ccache
         self._store = store
         directory.mkdir()
         words = '"ccache"' if ccache else ""
-        text = SPEC.format(url=url, packages=json.dumps(packages), build=words)
+        wanted = sorted({"renv", "pak"} & {*tools})
+        text = SPEC.format(url=url, packages=json.dumps(packages), build=words, tools=json.dumps(wanted))
         (directory / "dsenv.toml").write_text(text, "utf-8")
         spec.load(directory / "dsenv.toml")
         self.dsenv("lock")
         selected = select(locks.read(directory), host_target(), Groups(named=("tools",)))
         workshop = build.workshop(selected, PLACE, Store(store), Silent())
         assert workshop is not None  # noqa: S101 - there is something to build
-        wanted = {"renv", "pak"}
-        tools = [order for order in workshop.orders.values() if order.build.name in wanted]
-        if any(order.result is None for order in tools):
+        orders = [order for order in workshop.orders.values() if order.build.name in wanted]
+        if any(order.result is None for order in orders):
             self.dsenv("restore", "--group", "tools")
             remove(directory / ".dsenv")
             workshop = build.workshop(selected, PLACE, Store(store), Silent())
@@ -264,7 +266,7 @@ def main() -> None:
 
 def compare(home: Path, store: Path, url: str, packages: list[str], tools: list[str], *, ccache: bool) -> None:
     """Time all tools in turns, and print the ratios."""
-    project = Project(home / "project", store, url, packages, ccache=ccache)
+    project = Project(home / "project", store, url, packages, tools, ccache=ccache)
     project.lay_roots()
     remove(store / "caches/ccache")
     rounds = ["cold, fills ccache", "cold, ccache filled"] if ccache else ["cold"]
