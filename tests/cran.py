@@ -26,7 +26,7 @@ R = "R 4.2.1; ; 2026-11-20 10:00:00 UTC; unix"
 
 def description(name: str, version: str, **fields: str) -> str:
     """Return a DESCRIPTION's text; ``LinkingTo`` and the like as fields, ``date`` for when it came out."""
-    day = fields.pop("date", "2020-01-01")
+    day, repository = fields.pop("date", "2020-01-01"), fields.pop("Repository", "CRAN")
     rows = {
         "Package": name,
         "Version": version,
@@ -36,7 +36,7 @@ def description(name: str, version: str, **fields: str) -> str:
         "Description": "Some words.",
         **{key.replace("_", "/") if key == "Config_Needs" else key: value for key, value in fields.items()},
         "Packaged": f"{day} 10:00:00 UTC; ann",
-        "Repository": "CRAN",
+        "Repository": repository,
         "Date/Publication": f"{day} 12:00:00 UTC",
     }
     return "".join(f"{key}: {value}\n" for key, value in rows.items() if value)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dsenv import tree as trees
 from dsenv.builds import EPOCH, PLACE
 from dsenv.errors import IntegrityError
-from dsenv.outputs import layout
+from dsenv.outputs import ccache, layout
 from dsenv.pins import Artifact
 from dsenv.steps import Place
 from dsenv.tools import deb, process
@@ -51,6 +51,7 @@ _COMPILER: Final = re.compile(r"(?:\w+-linux-gnu\w*-)?(?:gcc|g\+\+|cc|c\+\+|cpp|
 class Bench:
     """A root, and how it is used."""
 
+    key: str  # the root's
     root: Path
     entered: bool
     variables: Mapping[str, str]  # beside what every build has
@@ -103,9 +104,9 @@ def lay(key: str, recipe: Callable[[Place], Recipe], store: Store, progress: Pro
     root = home / "root"
     if entered:
         variables = {"LD_LIBRARY_PATH": ":".join(facts["libraries"])} if facts["libraries"] else {}
-        return Bench(root=root, entered=True, variables={"PATH": PATH, **variables})
+        return Bench(key=key, root=root, entered=True, variables={"PATH": PATH, **variables})
     variables = {name: value.replace(_ROOT, str(root)) for name, value in facts["beside"].items()}
-    return Bench(root=root, entered=False, variables=variables)
+    return Bench(key=key, root=root, entered=False, variables=variables)
 
 
 def perform(
@@ -117,6 +118,7 @@ def perform(
     *,
     jobs: int,
     log: Path,
+    cache: Path,
 ) -> Ended:
     """Run a build's steps.
 
@@ -128,6 +130,7 @@ def perform(
         store: Holds the inputs.
         jobs: How many processes it may use.
         log: The file that its outputs are added to.
+        cache: Where ccache keeps what it compiles for this package, if the root has it.
 
     """
     home = directory / "build"
@@ -137,8 +140,16 @@ def perform(
     _lay_inputs(build.inputs, after, home / "in", store)
     place = bench.place(directory)
     env = {**ENV, "HOME": f"{place.prefix}/home", "MAKEFLAGS": f"-j{jobs}"}
+    shared = {}
     if bench.entered:
         env |= bench.variables
+        if ccache.is_in(bench.root):
+            ccache.lay(bench.root, home / "tools")
+            (home / "ccache").mkdir()
+            cache.mkdir(parents=True, exist_ok=True)
+            shared[f"{place.prefix}/ccache"] = str(cache)
+            env |= ccache.variables(f"{place.prefix}/ccache", bench.key)
+            env["PATH"] = f"{place.prefix}/tools:{env['PATH']}"
     else:
         env |= {**_beside(bench, directory), "TMPDIR": str(home / "tmp")}
     answer = _start(
@@ -146,6 +157,7 @@ def perform(
         {
             "root": str(bench.root) if bench.entered else None,
             "build": str(home),
+            "shared": shared,
             "steps": [{"argv": step.argv, "env": {**env, **dict(step.env)}} for step in build.steps],
             "cwd": f"{place.prefix}/work",
             "log": str(log),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dsenv import tree as trees
 from dsenv.builds import PLACE, Built
-from dsenv.errors import BuildError, DsenvError
+from dsenv.errors import BuildError, DsenvError, IntegrityError
 from dsenv.outputs import bench as benches
 from dsenv.outputs import build_log
 from dsenv.outputs.schedule import Schedule, share
@@ -71,6 +71,7 @@ class Building:
 
         Raises:
             BuildError: Something could not.
+            IntegrityError: A source is not the one that is locked.
 
         """
         if forbidden := self._workshop.forbidden:
@@ -142,6 +143,8 @@ class Building:
             self._schedule.begin(name)
             try:
                 inputs[name].result()
+            except IntegrityError:
+                raise  # somebody has changed it: that is for a person to judge before anything goes on
             except DsenvError as error:
                 self._end(order, _Failure(order=order, trouble=_told(error)))
             else:
@@ -170,7 +173,8 @@ class Building:
     def _build(self, order: Order, bench: Bench, jobs: int) -> _Failure | Built:
         """Make one thing; another process may be at it, or have made it meanwhile."""
         ecosystem, name = order.name
-        log = self._store.root / "logs" / re.sub(r"[^\w.+-]", "_", f"{ecosystem}-{name}-{order.key[:12]}.log")
+        word = re.sub(r"[^\w.+-]", "_", f"{ecosystem}-{name}")
+        log = self._store.root / "logs" / f"{word}-{order.key[:12]}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with self._store.claimed(f"build-{order.key[:40]}") as directory:
             if made := self._workshop.kept(order.key):
@@ -182,7 +186,8 @@ class Building:
             if self._is_over:
                 return _Failure(order=order, trouble="interrupted")
             try:
-                ended = benches.perform(bench, build, after, directory, self._store, jobs=jobs, log=log)
+                cache = self._store.cache("ccache") / word
+                ended = benches.perform(bench, build, after, directory, self._store, jobs=jobs, log=log, cache=cache)
             except DsenvError as error:
                 return _Failure(order=order, trouble=_told(error))
             if ended.result is None:

@@ -111,6 +111,8 @@ def _make_root(plan: dict[str, Any]) -> None:
         _bind(plan["build"], f"{root}/build", writable=True)
         _bind(f"{plan['build']}/in", f"{root}/build/in", writable=False)
         _bind(f"{plan['build']}/tmp", f"{root}/tmp", writable=True)
+        for place, source in plan["shared"].items():
+            _bind(source, f"{root}{place}", writable=True)
     _make_devices(root)
     mount("proc", f"{root}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     call("sethostname", _HOST, len(_HOST))

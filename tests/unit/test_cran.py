@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dsenv import spec as specs
+from dsenv.download import MismatchError
 from dsenv.ecosystem import LockFiles, Request, Upgrade
 from dsenv.ecosystems.r import pins as r_pins
 from dsenv.ecosystems.r import repacks, sources
@@ -330,6 +331,42 @@ def test_a_file_that_moved_to_the_archive(project: Project, cran: fake.Cran) -> 
     assert versions(project.lock('packages = ["aa"]')) == {"aa": "1.0"}
 
 
+def test_a_locked_file_moves_to_the_archive(project: Project, cran: fake.Cran) -> None:
+    """CRAN moves a file when its next version comes: who restores an older lock still finds it."""
+    path = cran.add("aa", "1.0")
+    artifact = project.lock('packages = ["aa"]').packages[0].source.artifact()  # type: ignore[union-attr]
+    cran.files["/src/contrib/Archive/aa/aa_1.0.tar.gz"] = cran.files.pop(path)
+    elsewhere = Store(project.directory / "elsewhere")
+    elsewhere.fetch([artifact])
+    assert elsewhere.read_checked(artifact).exists()
+
+
+@pytest.mark.parametrize(
+    ("served", "told"),
+    [
+        (fake.tarball("aa", "1.0", {"R/code.R": "evil()\n"}), "was changed: its address serves another content"),
+        (fake.tarball("aa", "1.0", Repository="RSPM"), "was packed anew: its address serves other bytes"),
+        (fake.tarball("aa", "1.0")[:-20], "damaged, or no tarball"),
+        (fake.tarball("bb", "1.0"), r"is locked, and its address serves bb 1\.0"),
+        (fake.tarball("aa", "1.0", {"x": tarfile.TarInfo("../outside")}), "'../outside', which leads outside"),
+    ],
+    ids=["tampered", "repository", "truncated", "name", "outside"],
+)
+def test_what_is_served_instead_of_a_locked_file(project: Project, cran: fake.Cran, served: bytes, told: str) -> None:
+    """Whoever restores does not take it, and says what it is."""
+    path = cran.add("aa", "1.0")
+    pins = project.lock('packages = ["aa"]')
+    artifact = pins.packages[0].source.artifact()  # type: ignore[union-attr]
+    cran.files[path] = served
+    elsewhere = Store(project.directory / "elsewhere")
+    with pytest.raises(MismatchError) as caught:
+        elsewhere.fetch([artifact])
+    assert elsewhere.missing([artifact])
+    with pytest.raises(IntegrityError, match=told):
+        if known := repacks.repacked(pins, caught.value.artifact, elsewhere):
+            raise known.error
+
+
 def _info(name: str, **fields: Any) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     for key, value in fields.items():
@@ -346,7 +383,9 @@ def _info(name: str, **fields: Any) -> tarfile.TarInfo:
         (_info("aa/link", type=tarfile.SYMTYPE, linkname="../../x"), r"aa/link, a link to '\.\./\.\./x'"),
         (_info("aa/link", type=tarfile.SYMTYPE, linkname="/etc"), "aa/link, a link to '/etc'"),
         (_info("aa/link", type=tarfile.LNKTYPE, linkname="aa/none"), "aa/link, a link to 'aa/none'"),
+        (_info("aa/link", type=tarfile.LNKTYPE, linkname="../../x"), r"'\.\./\.\./x', which leads outside"),
         (_info("aa/null", type=tarfile.CHRTYPE), "aa/null, which is neither a file"),
+        (_info("aa/disk", type=tarfile.BLKTYPE), "aa/disk, which is neither a file"),
         (_info("aa/pipe", type=tarfile.FIFOTYPE), "aa/pipe, which is neither a file"),
         (_info("aa/DESCRIPTION"), "aa/DESCRIPTION twice"),
         (_info("bb/DESCRIPTION"), "beside aa it holds bb/DESCRIPTION"),

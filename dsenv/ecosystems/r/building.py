@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dsenv.pins import Selection
     from dsenv.steps import Place
 
-_SCRIPTS: Final = ("beside.sh", "prepare.sh", "load.R", "pack.sh")
+_SCRIPTS: Final = ("beside.sh", "prepare.sh", "load.R", "settle.R", "pack.sh")
 _CHECKS: Final = ("beside.sh", "check.sh", "load.R", "pack.sh")
 _HOME: Final = "usr/lib/R"
 # Where R would write when it built a package: it shows in DESCRIPTION and Meta/package.rds, and nowhere else.
