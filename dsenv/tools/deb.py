@@ -1,4 +1,6 @@
-"""Read Debian packages (deb(5)) with the distribution's own ``dpkg-deb``, or by ourselves where there is none.
+"""Read Debian packages (deb(5)): their files with the distribution's own ``dpkg-deb``, where there is one.
+
+What they say of themselves is small: it is read here, without a program for each package.
 
 Under a merged /usr, ``lib/x`` and ``usr/lib/x`` are one path.
 """
@@ -34,9 +36,7 @@ def control(path: Path) -> deb822.Stanza:
 
 def control_text(path: Path) -> str:
     """Return the control stanza of a package as it stands, ending with a newline."""
-    program = process.find("dpkg-deb")
-    text = process.run([program, "--field", str(path)]).stdout if program else script(path, "control")
-    return text.rstrip("\n") + "\n"
+    return script(path, "control").rstrip("\n") + "\n"
 
 
 def script(path: Path, name: str) -> str:
@@ -108,29 +108,38 @@ def _name(member: str) -> str:
 @contextlib.contextmanager
 def _tar(path: Path, part: str = "data") -> Iterator[tarfile.TarFile]:
     """Yield the archive of a package's files, or of its ``control`` part."""
-    program = process.find("dpkg-deb")
-    option = "--fsys-tarfile" if part == "data" else "--ctrl-tarfile"
-    with process.pipe([program, option, str(path)]) if program else _member(path, part) as stream:
+    with _stream(path, part) as stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r|" if program else "r:*", format=tarfile.GNU_FORMAT) as archive:
+            with tarfile.open(fileobj=stream, mode="r|*", format=tarfile.GNU_FORMAT) as archive:
                 yield archive
         except tarfile.TarError as error:
             raise IntegrityError(f"{path} is not a readable Debian package", cause=str(error)) from error
 
 
-@contextlib.contextmanager
-def _member(path: Path, part: str) -> Iterator[IO[bytes]]:
-    """Yield a part of a package as it is packed: a member of an ar archive, ``control.tar.xz``."""
+def _stream(path: Path, part: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    program = process.find("dpkg-deb")
+    if part == "control" or not program:
+        name, content = _member(path, part)
+        if not name.endswith(".zst") or sys.version_info >= _ZSTD:
+            return BytesIO(content)
+        if not program:
+            hint = "Install dpkg, or run dsenv on Python 3.14, to read it."
+            raise ToolError(f"{path.name} is packed with zstd", hint=hint)
+    return process.pipe([program, "--fsys-tarfile" if part == "data" else "--ctrl-tarfile", str(path)])
+
+
+def _member(path: Path, part: str) -> tuple[str, bytes]:
+    """Return a part of a package as it is packed: the name and content of a member of an ar archive."""
     with path.open("rb") as file:
         file.seek(len(_MAGIC))
         while len(head := file.read(_HEAD)) == _HEAD:
-            name, size = head[:16].decode("ascii", "replace").strip(" /"), int(head[48:58].strip() or b"0")
-            if not name.startswith(f"{part}.tar"):
-                file.seek(size + size % 2, os.SEEK_CUR)
-            elif name.endswith(".zst") and sys.version_info < _ZSTD:
-                hint = "Install dpkg, or run dsenv on Python 3.14, to read it."
-                raise ToolError(f"{path.name} is packed with zstd", hint=hint)
-            else:
-                yield BytesIO(file.read(size))
-                return
+            name, size = (
+                head[:16].decode("ascii", "replace").strip(" /"),
+                head[48:58].decode("ascii", "replace").strip(),
+            )
+            if not size.isdecimal():
+                break
+            if name.startswith(f"{part}.tar"):
+                return name, file.read(int(size))
+            file.seek(int(size) + int(size) % 2, os.SEEK_CUR)
     raise IntegrityError(f"{path} is not a readable Debian package", cause=f"it has no {part}.tar")
