@@ -49,6 +49,7 @@ _TIDY: Final = """\
 set -eu
 rm -f /var/cache/ldconfig/aux-cache /var/cache/apt/*.bin
 rm -rf /var/cache/fontconfig/* /root/.cache
+rm -f /etc/ssh/ssh_host_*_key* # of one machine: whoever starts a server makes its own (ssh-keygen -A)
 find /var/log -type f -newermt "@$1" -exec truncate -s 0 {} +
 find / -xdev \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o -newermt "@$1" -print0 |
     xargs -0r touch -h -d "@$1" 2>/dev/null || true

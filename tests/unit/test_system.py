@@ -576,6 +576,15 @@ def test_an_image_makes_its_root_by_the_same_words(tmp_path: Path, monkeypatch: 
     assert f"--include={root.packages[0].name}={root.packages[0].version}" in shlex.split(line)
 
 
+def test_a_layer_that_is_never_the_same_has_no_digest() -> None:
+    found, told = pins.Layer(sha256=HASH, made_with="mmdebstrap 1.3.5"), Told()
+    java = {**ROW, "name": "ca-certificates-java"}
+    for layer in (None, {"sha256": "c" * 64, "made_with": "mmdebstrap 1.3.5"}):
+        locked = _pins(packages=[ROW, java], layer=layer)
+        assert install._learned(locked, locked.roots[str(AMD64)], Selection(target=AMD64), found, told) is None
+    assert "/etc/ssl/certs/java/cacerts: a keystore" in told.lines[0]
+
+
 @pytest.mark.parametrize("packages", [["jq=1.6", "jq=1.7*"], ["jq=1.6", "jq", "jq=1.6-1"]])
 def test_one_package_has_one_version(packages: list[str]) -> None:
     with pytest.raises(ValidationError, match=r"jq is asked for in two versions, 1\.6 and"):

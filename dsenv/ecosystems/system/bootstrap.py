@@ -151,6 +151,8 @@ def _words(root: Root, target: Target, mode: str, tar: str, pool: str) -> list[s
         '--aptopt=APT::Install-Recommends "false"',
         # It names the pool, whose place is another one each time and gone afterwards.
         '--customize-hook=rm "$1/etc/apt/sources.list"',
+        # Keys of one machine: whoever starts a server there makes its own (ssh-keygen -A).
+        '--customize-hook=rm -f "$1"/etc/ssh/ssh_host_*_key*',
         root.codename,
         tar,
         f"deb [trusted=yes] copy:{pool} ./",

@@ -148,7 +148,10 @@ def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: St
 
 
 def _learned(pins: Pins, root: Root, selection: Selection, found: Layer, progress: Progress) -> Pins | None:
-    """Hold the layer's digest against the one that the lock has, or return the pins with it."""
+    """Hold the layer's digest against the one that the lock has, or return the pins with it; if it can have one."""
+    if reasons := probe.unsteady(root):
+        progress.say(f"the system layer is another file each time it is made, for the sake of {'; '.join(reasons)}")
+        return None
     if root.layer and root.layer.sha256 != found.sha256:
         if root.layer.made_with == found.made_with:
             raise IntegrityError(

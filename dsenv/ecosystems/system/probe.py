@@ -89,9 +89,20 @@ def expectation(
     with ThreadPoolExecutor(WORKERS) as pool:
         for entries in pool.map(lambda row: deb.entries(store.read_checked(pins.artifact(row))), root.installed):
             tree.update(entries)
-    table = tomllib.loads(resources.files(__package__).joinpath("exceptions.toml").read_text("utf-8"))
-    reasons = {row["path"]: row["reason"] for row in table["file"]}
+    reasons = {row["path"]: row["reason"] for row in _exceptions("file")}
     return Expectation(tree=tree, exceptions={path: reason for path, reason in reasons.items() if path in tree})
+
+
+def unsteady(root: Root) -> tuple[str, ...]:
+    """Return the files that maintainer scripts of the rows write anew each time, each with the reason."""
+    names = {row.name for row in root.installed}
+    return tuple(f"/{row['path']}: {row['reason']}" for row in _exceptions("unsteady") if row["package"] in names)
+
+
+def _exceptions(kind: str) -> list[dict[str, str]]:
+    table = tomllib.loads(resources.files(__package__).joinpath("exceptions.toml").read_text("utf-8"))
+    found: list[dict[str, str]] = table[kind]
+    return found
 
 
 def _programs(pins: Pins, package: Package, store: Store) -> list[str]:
