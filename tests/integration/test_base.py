@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dsenv.errors import ToolError
-from dsenv.tools import engine as engines
 from tests.integration.archive import AptArchive, Deb, Key
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Dsenv
 
-pytestmark = [pytest.mark.engine, pytest.mark.apt, pytest.mark.root]
+pytestmark = [pytest.mark.engine, pytest.mark.apt, pytest.mark.root, pytest.mark.usefixtures("engine")]
 # A machine without apt and dpkg: the rest of it is as it is.
 HIDE = """
 nothing=$(mktemp); gone=$(mktemp -d)
@@ -30,14 +28,6 @@ exec "$@"
 WITHOUT_APT = ("unshare", "--mount", "sh", "-ec", HIDE, "sh")
 PACKAGES = "[system]\npackages = [{}]\n"
 BOTH = 'targets = ["linux-amd64", "linux-arm64"]'
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _engine() -> None:
-    try:
-        engines.connect().__exit__()
-    except ToolError as error:
-        pytest.skip(f"{error.sentence}: {error.cause}")
 
 
 def test_the_images_own_apt_finds_the_same_pins(dsenv: Dsenv, bookworm: str) -> None:
