@@ -244,7 +244,7 @@ def test_bytes_that_are_not_locked_are_not_installed(
         assert "run `dsenv lock --accept-repack tinyr`" in stopped
         assert not (lonely.directory / ".dsenv/current").exists()
         lonely("lock", "--accept-repack", "tinyr")
-        shutil.rmtree(fresh / "builds")
+        shutil.rmtree(fresh / "builds", ignore_errors=True)
         (fresh / "builds").symlink_to(tiny.store / "builds")
         restored = lonely("restore", code=None)
         assert restored.returncode in {0, 5}, restored.stderr
@@ -270,7 +270,7 @@ def test_ten_kills_then_a_plain_restore(tiny: Dsenv, fresh: Path, tmp_path: Path
     """Killed at any moment, a restore leaves what it has finished; the next one goes on from there."""
     tiny("restore", code=None)
     (fresh / "workshops").symlink_to(tiny.store / "workshops")
-    names = [f"chain{number}" for number in range(6)]
+    names = [f"chain{number}" for number in range(5)]
     rows = [
         {**PURE, "Package": name, "Imports": ", ".join(names[max(0, at - 2) : at : 2])} for at, name in enumerate(names)
     ]
@@ -284,7 +284,7 @@ def test_ten_kills_then_a_plain_restore(tiny: Dsenv, fresh: Path, tmp_path: Path
             process = project.start("restore")
             said = ""
             with suppress(subprocess.TimeoutExpired):
-                said = process.communicate(timeout=moments.uniform(0.2, 3.5))[1]
+                said = process.communicate(timeout=moments.uniform(0.2, 2.6))[1]
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 said = process.communicate(timeout=60)[1]

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(not CRAN.is_dir(), reason=f"the slice of CRAN is not at {CRAN}"),
 ]
 # Of packages without code to compile, as the environment has no compiler; withr 2.5.0 is in the Archive.
-PACKAGES = ["renv", "R6", "generics", "withr==2.5.0"]
+PACKAGES = ["renv", "R6", "withr==2.5.0"]
 RESTORE = """\
 options(renv.consent = TRUE)
 library <- file.path(getwd(), "other")
