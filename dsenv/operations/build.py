@@ -127,6 +127,8 @@ def make(found: Workshop | None, selected: Selected, place: Place) -> Results:
     """
     if found is None:
         return {}
+    from dsenv.outputs import building  # noqa: PLC0415 - most projects build nothing
+
     target = selected.selection.target
     if found.lacking and target != host_target():
         names = ", ".join(order.build.title for order in found.lacking)
@@ -134,7 +136,7 @@ def make(found: Workshop | None, selected: Selected, place: Place) -> Results:
             f"{names}: this machine is {host_target()}, and cannot build them from source for {target}",
             hint=f"Run it on a machine of the kind {target}.",
         )
-    return found.make(meanwhile=selected.artifacts(place))
+    return building.make(found, meanwhile=selected.artifacts(place))
 
 
 def record(held: Locks, store: Store, progress: Progress) -> Locks:
@@ -155,11 +157,13 @@ def record(held: Locks, store: Store, progress: Progress) -> Locks:
         found = workshop(selected, PLACE, store, progress, record=True)
         if found is None:
             continue
+        from dsenv.outputs import building  # noqa: PLC0415 - as above
+
         if found.lacking and found.forbidden:
             progress.say(f"what has to be built is not recorded: no root can be entered here ({found.forbidden})")
             break
         try:
-            built = found.make(compare=False)
+            built = building.make(found, compare=False)
         except BuildError as error:
             progress.warn(f"{error.sentence}: `dsenv restore` will fail, too")
             for line in error.cause.splitlines():

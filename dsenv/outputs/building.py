@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from dsenv.builds import Build
+    from dsenv.builds import Build, Results
     from dsenv.outputs.bench import Bench
     from dsenv.outputs.workshop import Name, Order, Root, Workshop
     from dsenv.steps import Input, Place
@@ -44,7 +44,53 @@ class _Failure:
     dropped: tuple[Order, ...] = ()  # what needs it
 
 
-class Building:
+def make(workshop: Workshop, *, compare: bool = True, meanwhile: Sequence[Artifact] = ()) -> Results:
+    """Build what a workshop lacks, and return all its results.
+
+    Args:
+        workshop: What is wanted, and what of it is there.
+        compare: Whether to hold the results against what the lock says has come out.
+        meanwhile: What will be needed next: it is fetched when there is nothing else to fetch.
+
+    Raises:
+        BuildError: Something could not be built; all else was, and is kept.
+        IntegrityError: A result is another one than the lock says.
+
+    """
+    if lacking := workshop.lacking:
+        for made, result in _Building(workshop, lacking).run(meanwhile).items():
+            workshop.orders[made] = replace(workshop.orders[made], result=result)
+    found: dict[str, dict[str, Built]] = {}
+    for (ecosystem, name), order in workshop.orders.items():
+        assert order.result is not None  # noqa: S101 - else it would not have returned
+        found.setdefault(ecosystem, {})[name] = order.result
+    if compare:
+        _compare(workshop)
+    return found
+
+
+def _compare(workshop: Workshop) -> None:
+    """Hold the results against what the lock says has come out."""
+    others = [
+        (order, order.result)
+        for order in workshop.orders.values()
+        if order.result and order.build.sha256 not in {"", order.result.sha256}
+    ]
+    for order, built in others:
+        if order.build.pure:
+            raise IntegrityError(
+                f"{order.build.title}, built from the locked source, is not what the lock says has come out",
+                cause=f"the lock: sha256:{order.build.sha256}\nhere: sha256:{built.sha256}",
+                hint="It has no compiled parts, so it should be the same everywhere: compare the two.",
+            )
+    if others:
+        named = names([order for order, _ in others])
+        workshop.progress.warn(
+            f"built from the locked sources, yet not the same files as where they were locked: {named}"
+        )
+
+
+class _Building:
     """The builds that have to be made, while they are made."""
 
     def __init__(self, workshop: Workshop, lacking: Sequence[Order]) -> None:

@@ -8,22 +8,21 @@ that, it runs beside the machine's own files, and what comes of it is kept apart
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from dsenv import tree as trees
 from dsenv.builds import PLACE, Built
-from dsenv.errors import BuildError, IntegrityError
+from dsenv.errors import BuildError
 from dsenv.outputs import bench as benches
-from dsenv.outputs import building
 from dsenv.pins import Artifact, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from dsenv.builds import Build, Results
+    from dsenv.builds import Build
     from dsenv.outputs.build_log import Missing
     from dsenv.progress import Progress
     from dsenv.steps import Input, Place, Recipe
@@ -125,29 +124,6 @@ class Workshop:
         rows = [artifact for order in lacking for artifact in order.root.artifacts]
         return self.store.missing(dict.fromkeys([*rows, *inputs]))
 
-    def make(self, *, compare: bool = True, meanwhile: Sequence[Artifact] = ()) -> Results:
-        """Build what has to be built, and return all results.
-
-        Args:
-            compare: Whether to hold them against what the lock says has come out.
-            meanwhile: What will be needed next: it is fetched when there is nothing else to fetch.
-
-        Raises:
-            BuildError: Something could not be built; all else was, and is kept.
-            IntegrityError: A result is another one than the lock says.
-
-        """
-        if lacking := self.lacking:
-            for made, result in building.Building(self, lacking).run(meanwhile).items():
-                self.orders[made] = replace(self.orders[made], result=result)
-        found: dict[str, dict[str, Built]] = {}
-        for (ecosystem, name), order in self.orders.items():
-            assert order.result is not None  # noqa: S101 - else it would not have returned
-            found.setdefault(ecosystem, {})[name] = order.result
-        if compare:
-            self._compare()
-        return found
-
     def keep(self, order: Order, made: Path, seconds: float) -> None:
         """Take a result into the store."""
         facts = {
@@ -177,26 +153,6 @@ class Workshop:
         if self.demand.root is None:
             raise BuildError(f"{build.title}: the lock has no system packages to build it with")
         return self.demand.root(build.sees)
-
-    def _compare(self) -> None:
-        """Hold the results against what the lock says has come out."""
-        others = [
-            (order, order.result)
-            for order in self.orders.values()
-            if order.result and order.build.sha256 not in {"", order.result.sha256}
-        ]
-        for order, built in others:
-            if order.build.pure:
-                raise IntegrityError(
-                    f"{order.build.title}, built from the locked source, is not what the lock says has come out",
-                    cause=f"the lock: sha256:{order.build.sha256}\nhere: sha256:{built.sha256}",
-                    hint="It has no compiled parts, so it should be the same everywhere: compare the two.",
-                )
-        if others:
-            names = ", ".join(order.build.title for order, _ in others)
-            self.progress.warn(
-                f"built from the locked sources, yet not the same files as where they were locked: {names}"
-            )
 
 
 def _key(build: Build, root: Root, after: Sequence[str], *, canonical: bool) -> str:

@@ -16,6 +16,7 @@ from dsenv.builds import PLACE, Build
 from dsenv.ecosystems import FOUNDATION
 from dsenv.errors import DsenvError
 from dsenv.operations.selection import host_target, select
+from dsenv.outputs import building
 from dsenv.outputs.workshop import Demand, Root, Workshop
 from dsenv.pins import digest
 from dsenv.progress import Silent
@@ -81,7 +82,7 @@ def main(project: str, store: str, names: list[str], *, beside: bool = False, se
     """Build, and return what came of it."""
     made = workshop(Path(project), Store(Path(store)), names, beside=beside, seconds=seconds)
     try:
-        results = made.make()["test"]
+        results = building.make(made)["test"]
     except DsenvError as error:
         return {"error": error.sentence, "cause": error.cause}
     return {

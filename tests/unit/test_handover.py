@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsenv.errors import IntegrityError
-from dsenv.outputs import handover
+from dsenv.outputs import building, handover
 from dsenv.outputs.workshop import Workshop
 from dsenv.progress import Silent
 from dsenv.store import Store
@@ -42,11 +42,11 @@ def test_what_one_store_has_another_need_not_build(tmp_path: Path) -> None:
     assert [order.build.title for order in handover.take(other, tmp_path / "shelf")] == ["one 1", "two 1"]
     again = beside(WANTED, tmp_path / "b")
     assert again.lacking == []
-    assert {name: built.path.read_text() for name, built in again.make()["x"].items()} == {
+    assert {name: built.path.read_text() for name, built in building.make(again)["x"].items()} == {
         "one": "the files of one",
         "two": "the files of two",
     }
-    assert all(built.canonical for built in again.make()["x"].values())
+    assert all(built.canonical for built in building.make(again)["x"].values())
 
 
 def test_what_is_not_there_stays_to_be_built(tmp_path: Path) -> None:

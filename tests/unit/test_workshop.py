@@ -13,7 +13,7 @@ from dsenv.builds import Build
 from dsenv.ecosystems.system import development
 from dsenv.errors import BuildError, IntegrityError
 from dsenv.operations import build as operation
-from dsenv.outputs import build_log
+from dsenv.outputs import build_log, building
 from dsenv.outputs.build_log import Missing
 from dsenv.outputs.schedule import Schedule, share
 from dsenv.outputs.workshop import Demand, Root, Workshop
@@ -142,7 +142,7 @@ def test_results_are_handed_on_and_kept(tmp_path: Path) -> None:
         {"b": ["a"]},
     )
     told = Told()
-    made = beside(wanted, tmp_path, told).make()["x"]
+    made = building.make(beside(wanted, tmp_path, told))["x"]
     assert made["a"].path.name == "a.whl"
     assert made["b"].path.read_text() == "ab0022\n"
     assert not made["b"].canonical
@@ -150,7 +150,7 @@ def test_results_are_handed_on_and_kept(tmp_path: Path) -> None:
     assert len(told.warned) == 1
     assert "kept apart" in told.warned[0]
     again = Told()
-    assert beside(wanted, tmp_path, again).make()["x"] == made
+    assert building.make(beside(wanted, tmp_path, again))["x"] == made
     assert (again.said, again.warned) == ([], [])
     assert not [*(tmp_path / "scratch").iterdir()]
 
@@ -159,7 +159,7 @@ def test_the_network_leads_nowhere_and_the_environment_is_fixed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CFLAGS", "-march=native")
-    env = beside(demand({"a": "env > @/out/a"}), tmp_path).make()["x"]["a"].path.read_text()
+    env = building.make(beside(demand({"a": "env > @/out/a"}), tmp_path))["x"]["a"].path.read_text()
     found = dict(line.split("=", 1) for line in env.splitlines())
     assert "CFLAGS" not in found
     assert found["https_proxy"] == "http://127.0.0.1:9"
@@ -179,7 +179,7 @@ def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
     wanted = demand(FAILING, {"c": ["bad"], "d": ["c"]})
     told = Told()
     with pytest.raises(BuildError) as caught:
-        beside(wanted, tmp_path, told).make()
+        building.make(beside(wanted, tmp_path, told))
     assert caught.value.sentence == "1 package could not be built"
     (log,) = (tmp_path / "logs").glob("x-bad-*.log")
     lines = caught.value.cause.splitlines()
@@ -193,7 +193,7 @@ def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
     ]
     mended = demand({**FAILING, "bad": "echo fine > @/out/bad"}, {"c": ["bad"], "d": ["c"]})
     again = Told()
-    beside(mended, tmp_path, again).make()
+    building.make(beside(mended, tmp_path, again))
     assert again.said == ["built bad 1", "built c 1", "built d 1"]
 
 
@@ -209,23 +209,23 @@ def test_a_failure_stops_only_what_needs_it(tmp_path: Path) -> None:
 )
 def test_a_result_is_one_file(tmp_path: Path, text: str, trouble: str) -> None:
     with pytest.raises(BuildError) as caught:
-        beside(demand({"a": text}), tmp_path).make()
+        building.make(beside(demand({"a": text}), tmp_path))
     assert trouble in caught.value.cause
 
 
 def test_a_damaged_result_is_made_anew(tmp_path: Path) -> None:
     wanted = demand({"a": "echo fine > @/out/a"})
-    path = beside(wanted, tmp_path).make()["x"]["a"].path
+    path = building.make(beside(wanted, tmp_path))["x"]["a"].path
     path.chmod(0o644)
     path.write_text("worse")
     told = Told()
-    assert beside(wanted, tmp_path, told).make()["x"]["a"].path.read_text() == "fine\n"
+    assert building.make(beside(wanted, tmp_path, told))["x"]["a"].path.read_text() == "fine\n"
     assert "was damaged" in told.warned[0]
 
 
 def test_what_has_come_out_is_held_against_the_lock(tmp_path: Path) -> None:
     wanted = demand({"a": "echo fine > @/out/a", "b": "echo fine > @/out/b"})
-    made = beside(wanted, tmp_path).make()["x"]
+    made = building.make(beside(wanted, tmp_path))["x"]
 
     def said(**changes: object) -> Demand:
         def builds(place: Place) -> dict[str, list[Build]]:
@@ -234,22 +234,22 @@ def test_what_has_come_out_is_held_against_the_lock(tmp_path: Path) -> None:
         return replace(wanted, builds=builds)
 
     told = Told()
-    beside(said(sha256=made["a"].sha256, pure=True), tmp_path, told).make()
+    building.make(beside(said(sha256=made["a"].sha256, pure=True), tmp_path, told))
     assert not told.warned
-    beside(said(sha256=HASH), tmp_path, told).make()
+    building.make(beside(said(sha256=HASH), tmp_path, told))
     assert told.warned == ["built from the locked sources, yet not the same files as where they were locked: a 1, b 1"]
     with pytest.raises(IntegrityError, match="a 1, built from the locked source, is not what the lock says"):
-        beside(said(sha256=HASH, pure=True), tmp_path).make()
-    beside(said(sha256=HASH, pure=True), tmp_path).make(compare=False)
+        building.make(beside(said(sha256=HASH, pure=True), tmp_path))
+    building.make(beside(said(sha256=HASH, pure=True), tmp_path), compare=False)
 
 
 def test_a_machine_of_another_kind_cannot_build_beside(tmp_path: Path) -> None:
     wanted = demand({"a": "echo fine > @/out/a"}, misfit="this machine is arch, the lock is for debian bookworm")
     with pytest.raises(BuildError, match="a 1 cannot be built from source here") as caught:
-        beside(wanted, tmp_path).make()
+        building.make(beside(wanted, tmp_path))
     assert "this machine is arch" in caught.value.cause
     with pytest.raises(BuildError, match="a 1: the lock has no system packages to build it with"):
-        beside(demand({"a": "true"}, root=None), tmp_path).make()
+        building.make(beside(demand({"a": "true"}, root=None), tmp_path))
 
 
 def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
@@ -382,9 +382,8 @@ def test_another_packing_of_the_same_content_is_the_same_build(tmp_path: Path) -
 
         return replace(demand({}), builds=at)
 
-    assert (
-        beside(wanted(first, second), tmp_path / "store").make()["x"]["a"].path.read_text() == "the same, packed again"
-    )
+    made = building.make(beside(wanted(first, second), tmp_path / "store"))["x"]
+    assert made["a"].path.read_text() == "the same, packed again"
     assert not beside(wanted(first), tmp_path / "store").lacking
     assert beside(wanted(first, identity=""), tmp_path / "store").lacking
     assert beside(wanted(first, identity="another content"), tmp_path / "store").lacking
