@@ -14,8 +14,6 @@ DIRECTORY keeps what is the same in every run: downloads, roots, renv and pak.
 from __future__ import annotations
 
 import argparse
-import functools
-import http.server
 import json
 import os
 import resource
@@ -23,11 +21,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import repository
 
 from dsenv import locks, spec
 from dsenv.builds import PLACE
@@ -42,22 +41,16 @@ from dsenv.tree import remove
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SPEC: Final = """\
-[project]
-name = "bench"
-[platform]
-base = "bootstrap:debian:bookworm"
-targets = ["linux-amd64"]
-[r]
-version = "4.2"
-repositories = [{{ name = "CRAN", url = "{url}" }}]
-packages = {packages}
+SPEC: Final = (
+    repository.SPEC
+    + """\
 system-requirements = {{ pak = ["libcurl4-openssl-dev"] }}  # of the packages in it, which its DESCRIPTION does not say
 [r.groups]
 tools = {tools}
 [system]
 build = [{build}]
 """
+)
 BEGIN: Final = """\
 options(repos = c(CRAN = "{url}"), Ncpus = 2L, renv.consent = TRUE,
         renv.config.install.jobs = 2L, renv.config.sysreqs.check = FALSE)
@@ -103,13 +96,6 @@ from dsenv.outputs import enter
 enter._NAMESPACES &= ~enter._CLONE_NEWNET  # the repository is on loopback
 enter.main(json.load(open(sys.argv[1])))
 """
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 class Project:
@@ -255,11 +241,7 @@ def main() -> None:
     parser.add_argument("--tools", type=lambda text: text.split(","), default=[*TOOLS])
     parser.add_argument("--ccache", action="store_true")
     options = parser.parse_args()
-    handler = functools.partial(Quiet, directory=str(options.repository))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    with tempfile.TemporaryDirectory(prefix="dsenv-bench-") as name:
+    with repository.served(options.repository) as url, tempfile.TemporaryDirectory(prefix="dsenv-bench-") as name:
         store = options.store or Path(name) / "store"
         compare(Path(name), store, url, options.packages, options.tools, ccache=options.ccache)
 

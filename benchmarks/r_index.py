@@ -11,23 +11,18 @@ whole program, Python's own start among them, and of the CPU time of the work. W
 from __future__ import annotations
 
 import argparse
-import functools
-import http.server
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any, Final
 
-PACKAGES: Final = [
-    *("dplyr", "ggplot2", "tidyr", "readr", "purrr", "stringr", "shiny", "rmarkdown", "sf", "lme4", "data.table"),
-    *("plumber", "testthat", "targets"),
-]
+import repository
+
 R: Final = "4.2.2"
 BRINGS: Final = {  # Debian 12's r-recommended
     "boot": "1.3-28.1",
@@ -46,13 +41,6 @@ BRINGS: Final = {  # Debian 12's r-recommended
     "spatial": "7.3-16",
     "survival": "3.5-3",
 }
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 def once(url: str, store: str, packages: list[str]) -> dict[str, Any]:
@@ -111,18 +99,15 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", type=Path)
-    parser.add_argument("packages", nargs="*", default=PACKAGES)
+    parser.add_argument("packages", nargs="*", default=repository.PACKAGES)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    handler = functools.partial(Quiet, directory=str(options.repository))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
     rows: dict[str, list[dict[str, Any]]] = {"cold": [], "warm": []}
-    for _ in range(options.rounds):
-        with tempfile.TemporaryDirectory() as store:
-            for found in rows.values():
-                found.append(measured(url, Path(store), options.packages))
+    with repository.served(options.repository) as url:
+        for _ in range(options.rounds):
+            with tempfile.TemporaryDirectory() as store:
+                for found in rows.values():
+                    found.append(measured(url, Path(store), options.packages))
     first = rows["cold"][0]
     print(f"{first['records']:,} records, {first['chosen']} packages chosen for {len(options.packages)}")
     for title, found in rows.items():

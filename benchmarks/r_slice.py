@@ -10,8 +10,6 @@ made anew. Prints figures, and ends with 1 if a package does not load or the pro
 from __future__ import annotations
 
 import argparse
-import functools
-import http.server
 import json
 import os
 import pwd
@@ -19,38 +17,17 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+import repository
+
 from dsenv import tree
 
 ROOT: Final = Path(__file__).parents[1]
-PACKAGES: Final = [
-    *("dplyr", "ggplot2", "tidyr", "readr", "purrr", "stringr", "shiny", "rmarkdown", "sf", "lme4", "data.table"),
-    *("plumber", "testthat", "targets"),
-]
-SPEC: Final = """\
-[project]
-name = "slice"
-[platform]
-base = "bootstrap:debian:bookworm"
-targets = ["linux-amd64"]
-[r]
-version = "4.2"
-repositories = [{{ name = "CRAN", url = "{url}" }}]
-packages = {packages}
-"""
 MEGA: Final = 1e6
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 class Somebody:
@@ -135,19 +112,16 @@ def main() -> None:
     """Do all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", type=Path)
-    parser.add_argument("packages", nargs="*", default=PACKAGES)
+    parser.add_argument("packages", nargs="*", default=repository.PACKAGES)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--user", default="nobody" if os.geteuid() == 0 else "")
     options = parser.parse_args()
-    handler = functools.partial(Quiet, directory=str(options.repository))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(prefix="dsenv-slice-") as name:
+    with repository.served(options.repository) as url, tempfile.TemporaryDirectory(prefix="dsenv-slice-") as name:
         home = options.home or Path(name)
         home.mkdir(exist_ok=True)
         home.chmod(0o755)
         somebody = Somebody(home, options.user)
-        failed = figures(somebody, f"http://127.0.0.1:{server.server_port}", options.packages)
+        failed = figures(somebody, url, options.packages)
     for line in failed:
         print(line)
     sys.exit(1 if failed else 0)
@@ -156,7 +130,7 @@ def main() -> None:
 def figures(somebody: Somebody, url: str, packages: list[str]) -> list[str]:
     """Print all figures; return what is wrong."""
     project, store = somebody.project, somebody.store
-    (project / "dsenv.toml").write_text(SPEC.format(url=url, packages=json.dumps(packages)), "utf-8")
+    (project / "dsenv.toml").write_text(repository.SPEC.format(url=url, packages=json.dumps(packages)), "utf-8")
     told("who", f"{pwd.getpwuid(project.stat().st_uid).pw_name}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     told("lock", f"{somebody.run('lock')[0]:.1f} s")
     closure(tomllib.loads((project / "dsenv.lock").read_text("utf-8")))

@@ -13,7 +13,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from python import BIN, UV_LOCK, Side, Trash, timed
+from sides import BIN, Side, Trash, timed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +124,7 @@ def _index(directory: Path, packages: Sequence[str], trash: Trash) -> str:
     (side.directory / "pyproject.toml").write_text(
         f'[project]\nname = "x"\nversion = "0"\nrequires-python = ">=3.11"\ndependencies = ["{packages[0]}"]\n'
     )
-    side(*UV_LOCK)
+    side("uv", "lock", "--quiet")
     lock = tomllib.loads((side.directory / "uv.lock").read_text())
     return next(row["source"]["registry"] for row in lock["package"] if "registry" in row["source"])
 
