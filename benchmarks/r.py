@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import repository
+from sides import Trash
 
 from dsenv import locks, spec
 from dsenv.builds import PLACE
@@ -106,6 +107,7 @@ class Project:
     ) -> None:
         self.directory, self.packages, self.url, self._ccache = directory, packages, url, ccache
         self._store = store
+        self._trash = Trash(directory.parent / "trash")  # deleted once all is timed
         directory.mkdir()
         words = '"ccache"' if ccache else ""
         wanted = sorted({"renv", "pak"} & {*tools})
@@ -119,7 +121,7 @@ class Project:
         orders = [order for order in workshop.orders.values() if order.build.name in wanted]
         if any(order.result is None for order in orders):
             self.dsenv("restore", "--group", "tools")
-            remove(directory / ".dsenv")
+            self._trash.take(directory / ".dsenv")
             workshop = build.workshop(selected, PLACE, Store(store), Silent())
             assert workshop is not None  # noqa: S101
         self.tools = [
@@ -150,7 +152,7 @@ class Project:
 
     def restored(self, title: str) -> Times:
         """Restore from scratch with what the store has; tell and return the seconds."""
-        remove(self.directory / ".dsenv")
+        self._trash.take(self.directory / ".dsenv")
         return told("dsenv", title, self.dsenv("restore"))
 
     def unbuilt(self) -> None:
