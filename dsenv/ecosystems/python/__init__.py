@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.python.building.pins import FILE as BUILD_FILE
-from dsenv.ecosystems.python.pins import FILE
+from dsenv.ecosystems.python.names import BUILD_FILE, FILE
 
 if TYPE_CHECKING:
     from dsenv.ecosystems.python.building.editable import delivered

@@ -14,6 +14,7 @@ from packaging.pylock import Pylock, PylockUnsupportedVersionError, PylockValida
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python import platforms
 from dsenv.ecosystems.python.building import pins as building
+from dsenv.ecosystems.python.names import FILE
 from dsenv.errors import LockFormatError, WrongUseError
 from dsenv.foreign import Adopted
 from dsenv.formats import toml_write
@@ -36,19 +37,19 @@ def adopt(files: Mapping[str, str]) -> Adopted | None:
         LockFormatError: It cannot be read.
 
     """
-    text = files.get(python_pins.FILE)
-    if text is None or python_pins.owns(python_pins.FILE, text):
+    text = files.get(FILE)
+    if text is None or python_pins.owns(FILE, text):
         return None
     try:
         lock = Pylock.from_dict(tomllib.loads(text))
     except (ValueError, RecursionError, PylockValidationError, PylockUnsupportedVersionError) as error:
         raise LockFormatError(
-            f"{python_pins.FILE} is another tool's and cannot be read",
+            f"{FILE} is another tool's and cannot be read",
             cause=str(error),
             hint="Move it out of the way, then run `dsenv lock`.",
         ) from error
     return Adopted(
-        filename=python_pins.FILE,
+        filename=FILE,
         tool=lock.created_by,
         pins=python_pins.Pins(interpreters=(), lock=lock),
         count=sum(package.version is not None for package in lock.packages),

@@ -26,6 +26,7 @@ from dsenv.ecosystem import LockFiles, Table, inputs_of, table_of
 from dsenv.ecosystems.python import platforms, pylock
 from dsenv.ecosystems.python.building import pins as building
 from dsenv.ecosystems.python.building.pins import Source
+from dsenv.ecosystems.python.names import BUILD_FILE, FILE
 from dsenv.ecosystems.python.standalone import Build as PythonBuild
 from dsenv.errors import LockFormatError, TornLockError, WrongUseError
 from dsenv.model import Array, Model, Sha256Text, Size, Text, describe
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dsenv.pins import Provided
     from dsenv.steps import Place
 
-FILE: Final = "pylock.toml"
 CREATED_BY: Final = "dsenv"
 PYTHON: Final = "python"  # what the interpreter is called among the packages
 LIBC: Final = "libc6"  # the system package whose version says which wheels fit
@@ -205,14 +205,14 @@ class Pins(Model):
         chosen = self._chosen(self.build, target, (row.group,)) if self.build and row.requires else []
         lost = sorted(found.name for found in chosen if not found.wheel)
         if lost:
-            raise LockFormatError(f"{building.FILE} has no wheel for {target} of {', '.join(lost)}")
+            raise LockFormatError(f"{BUILD_FILE} has no wheel for {target} of {', '.join(lost)}")
         return [found.wheel for found in chosen if found.wheel]
 
     def _chosen(self, lock: Pylock, target: Target, groups: Sequence[str]) -> list[Chosen]:
         interpreter = self.interpreter(target)
         accepted = platforms.tags(target, interpreter.version, interpreter.libc)
         environment = platforms.environment(target, interpreter.version)
-        filename = FILE if lock is self.lock else building.FILE
+        filename = FILE if lock is self.lock else BUILD_FILE
         try:
             files = list(lock.select(environment=environment, tags=accepted, dependency_groups=groups))
         except PylockSelectError as error:
@@ -257,7 +257,7 @@ def read(lock: LockFiles) -> tuple[Pins, Table]:
     if FILE not in lock.files:
         raise TornLockError(f"{FILE} is missing", hint="Get it from version control, or run `dsenv lock`.")
     main, raw = pylock.loads(lock.files[FILE], FILE)
-    build, asked = pylock.loads(lock.files.get(building.FILE, _NO_BUILD), building.FILE)
+    build, asked = pylock.loads(lock.files.get(BUILD_FILE, _NO_BUILD), BUILD_FILE)
     try:
         pins = Pins.model_validate(
             {**lock.table, "engine": lock.provenance.get("engine", ""), "lock": main, "build": build}
@@ -265,10 +265,10 @@ def read(lock: LockFiles) -> tuple[Pins, Table]:
     except ValidationError as error:
         raise LockFormatError("the Python part of dsenv.lock is damaged", cause=describe(error)) from error
     building.check(main.packages)
-    groups = table_of(_inputs(asked, building.FILE), "requires", building.FILE)
+    groups = table_of(_inputs(asked, BUILD_FILE), "requires", BUILD_FILE)
     if torn := sorted(row.name for row in pins.sources if list(row.requires) != groups.get(row.group)):
         raise TornLockError(
-            f"{building.FILE} is missing or another one: it does not say what building {', '.join(torn)} takes",
+            f"{BUILD_FILE} is missing or another one: it does not say what building {', '.join(torn)} takes",
             hint="Get it from version control, or run `dsenv lock`.",
         )
     return pins if pins.sources else pins.model_copy(update={"build": None}), _inputs(raw, FILE)
@@ -295,7 +295,7 @@ def write(pins: Pins, inputs: Table) -> LockFiles:
     if pins.build:
         table["sources"] = [row.model_dump(by_alias=True, exclude_defaults=True) for row in pins.sources]
         requires = {row.group: list(row.requires) for row in pins.sources}
-        files[building.FILE] = pylock.dumps(pins.build, {"requires": requires})
+        files[BUILD_FILE] = pylock.dumps(pins.build, {"requires": requires})
     return LockFiles(table=table, provenance={"engine": pins.engine}, files=files)
 
 
@@ -318,7 +318,7 @@ def groups(pins: Pins) -> Sequence[str]:
 def owns(filename: str, text: str) -> bool:
     """Say whether a ``pylock.toml`` was written by dsenv; any tool may write one."""
     try:
-        return filename in {FILE, building.FILE} and tomllib.loads(text).get("created-by") == CREATED_BY
+        return filename in {FILE, BUILD_FILE} and tomllib.loads(text).get("created-by") == CREATED_BY
     except (ValueError, RecursionError):
         return False
 

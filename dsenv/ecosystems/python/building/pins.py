@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from packaging.pylock import Package
 
-FILE: Final = "pylock.build.toml"
 _SHORT: Final = 12  # hexadecimal digits of a commit that name its files
 
 
