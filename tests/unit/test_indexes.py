@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from dsenv import network as networks
 from dsenv.addresses import Address, Keys
 from dsenv.ecosystems.python import credentials, dates, indexes, pip_config, simple, uv
+from dsenv.ecosystems.python.dates import CoolDown
 from dsenv.ecosystems.python.engines import uv as engine
 from dsenv.ecosystems.python.engines import uv_limits
 from dsenv.ecosystems.python.engines.interface import Found, Pin, Question, Route
 from dsenv.ecosystems.python.markers import Space
-from dsenv.ecosystems.python.pins import CoolDown
 from dsenv.ecosystems.python.pip_config import Setting
 from dsenv.ecosystems.python.spec import Spec
 from dsenv.errors import DownloadError, ResolutionError, WrongUseError

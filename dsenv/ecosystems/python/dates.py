@@ -9,7 +9,9 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.python.pins import CoolDown
+from pydantic import field_validator
+
+from dsenv.model import Model, Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,21 @@ if TYPE_CHECKING:
     from dsenv.ecosystems.python.pins import Pins
 
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+class CoolDown(Model):
+    """The instant that ``min-age`` meant when it was asked for last: an age alone means another one every day."""
+
+    min_age: Text  # "7d"
+    before: datetime
+
+    @field_validator("before")
+    @classmethod
+    def _is_aware(cls, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            msg = "an instant has a time zone"
+            raise ValueError(msg)
+        return value
 
 
 def end_of(day: date) -> datetime:

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.pylock import Package, PackageWheel, Pylock, PylockSelectError
 from packaging.version import InvalidVersion
-from pydantic import AfterValidator, ConfigDict, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, StringConstraints, ValidationError, model_validator
 
 from dsenv.ecosystem import LockFiles, Table, inputs_of, table_of
 from dsenv.ecosystems.python import platforms, pylock
 from dsenv.ecosystems.python.building import pins as building
 from dsenv.ecosystems.python.building.pins import Source
+from dsenv.ecosystems.python.dates import CoolDown
 from dsenv.ecosystems.python.names import BUILD_FILE, FILE
 from dsenv.ecosystems.python.standalone import Build as PythonBuild
 from dsenv.errors import LockFormatError, TornLockError, WrongUseError
@@ -81,21 +81,6 @@ class Installer(Model):
     def artifact(self) -> Artifact:
         """Return the wheel."""
         return Artifact(filename=self.filename, sha256=self.sha256, size=self.size, urls=(self.url,))
-
-
-class CoolDown(Model):
-    """The instant that ``min-age`` meant when it was asked for last: an age alone means another one every day."""
-
-    min_age: Text  # "7d"
-    before: datetime
-
-    @field_validator("before")
-    @classmethod
-    def _is_aware(cls, value: datetime) -> datetime:
-        if value.tzinfo is None:
-            msg = "an instant has a time zone"
-            raise ValueError(msg)
-        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
