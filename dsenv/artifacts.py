@@ -16,9 +16,8 @@ import errno
 import fcntl
 import hashlib
 import os
-import secrets
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dsenv import download
 from dsenv import tree as trees
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+W = TypeVar("W", bound=download.Wanted)
+T = TypeVar("T")
 DOWNLOADS: Final = 8  # at once
 
 
@@ -93,20 +94,7 @@ class Artifacts:
             missing = [artifact for artifact, sound in zip(wanted, present, strict=True) if not sound]
             if not missing:
                 return
-            self._check_online(missing)
-            meter = download.Meter(missing, talk)
-            self._meters.append(meter)
-            jobs = [pool.submit(self._fetch, artifact, meter) for artifact in missing]
-            try:
-                for job in concurrent.futures.as_completed(jobs):
-                    job.result()
-            except BaseException:
-                meter.stop.set()
-                for job in jobs:
-                    job.cancel()
-                raise
-            finally:
-                self._meters.remove(meter)
+            meter, _ = self._at_once(missing, self._fetch, pool, talk)
         meter.done()
 
     def learn(self, wanted: Sequence[download.Unhashed], progress: Progress | None = None) -> list[Artifact]:
@@ -127,30 +115,14 @@ class Artifacts:
             missing = [file for file, artifact in zip(wanted, known, strict=True) if artifact is None]
             if not missing:
                 return [artifact for artifact in known if artifact]
-            self._check_online(missing)
-            meter = download.Meter(missing, talk)
-            self._meters.append(meter)
-            jobs = {file: pool.submit(self._learn, file, meter) for file in missing}
-            lost: list[download.LostError] = []
-            try:
-                for job in concurrent.futures.as_completed(jobs.values()):
-                    try:
-                        job.result()
-                    except download.LostError as error:
-                        lost.append(error)  # all of them are to be named
-            except BaseException:
-                meter.stop.set()
-                for job in jobs.values():
-                    job.cancel()
-                raise
-            finally:
-                self._meters.remove(meter)
-        if lost:
+            meter, results = self._at_once(missing, self._learn_or_lose, pool, talk)
+        if lost := [result for result in results if isinstance(result, download.LostError)]:
             lost.sort(key=lambda error: error.files[0].filename)
             raise download.LostError([error.files[0] for error in lost], "\n".join(error.cause for error in lost))
         if any(not file.fresh for file in missing):
             meter.done()
-        return [artifact or jobs[file].result() for file, artifact in zip(wanted, known, strict=True)]
+        learned = dict(zip(missing, (result for result in results if isinstance(result, Artifact)), strict=True))
+        return [artifact or learned[file] for file, artifact in zip(wanted, known, strict=True)]
 
     def stop(self) -> None:
         """End the downloads that other threads are waiting for."""
@@ -190,6 +162,7 @@ class Artifacts:
         return self.root / "artifacts" / sha256[:2] / sha256
 
     def _check_online(self, missing: Sequence[download.Wanted]) -> None:
+        # A file of the project's directory has an address that is only a path: ``pkgs/own``.
         away = [file for file in missing if all("://" in url for url in file.urls)]
         if self.offline and away:
             names = ", ".join(file.filename for file in away[:5])
@@ -218,8 +191,38 @@ class Artifacts:
             self._hashed[path] = stamp, trees.file_sha256(path)
         return self._hashed[path][1]
 
+    def _at_once(
+        self,
+        missing: Sequence[W],
+        work: Callable[[W, download.Meter], T],
+        pool: concurrent.futures.Executor,
+        progress: Progress,
+    ) -> tuple[download.Meter, list[T]]:
+        """Download files side by side, and return the results in order; what goes wrong with one ends all."""
+        self._check_online(missing)
+        meter = download.Meter(missing, progress)
+        self._meters.append(meter)
+        jobs = [pool.submit(work, file, meter) for file in missing]
+        try:
+            for job in concurrent.futures.as_completed(jobs):
+                job.result()
+        except BaseException:
+            meter.stop.set()
+            for job in jobs:
+                job.cancel()
+            raise
+        finally:
+            self._meters.remove(meter)
+        return meter, [job.result() for job in jobs]
+
     def _fetch(self, artifact: Artifact, meter: download.Meter) -> None:
         self._download(artifact, artifact.sha256, meter)
+
+    def _learn_or_lose(self, file: download.Unhashed, meter: download.Meter) -> Artifact | download.LostError:
+        try:
+            return self._learn(file, meter)
+        except download.LostError as error:
+            return error  # all that are lost are to be named
 
     def _learn(self, file: download.Unhashed, meter: download.Meter) -> Artifact:
         key = _key(file)
@@ -227,9 +230,7 @@ class Artifacts:
         if not file.fresh:
             note = self.root / "learned" / key
             note.parent.mkdir(parents=True, exist_ok=True)
-            aside = note.with_name(f".{key}-{secrets.token_hex(4)}")
-            aside.write_text(sha256)
-            aside.replace(note)
+            trees.replace_file(note, sha256.encode())
         size = self._artifact(sha256).stat().st_size
         return Artifact(filename=file.filename, sha256=sha256, size=size or None, urls=file.urls, agent=file.agent)
 

@@ -64,11 +64,6 @@ class Artifact:
             raise ValueError(msg)
 
     @property
-    def is_own(self) -> bool:
-        """Whether it lies in the project's directory, by an address that is only a path: ``pkgs/own``."""
-        return any("://" not in url for url in self.urls)
-
-    @property
     def hashes(self) -> tuple[str, ...]:
         """The hashes of which one has to be the file's."""
         return (self.sha256, *self.accepted)
