@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from dsenv.errors import DownloadError, DsenvError, IntegrityError, StaleLockError
 from dsenv.pins import Artifact, without_credentials
 from dsenv.tools import archive, git
-from dsenv.tree import file_sha256
+from dsenv.tree import file_md5, file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,11 +214,8 @@ def _wrong(path: Path, wanted: Wanted) -> str:
     """Return what a file's bytes were to be and are not, "" when they are."""
     if isinstance(wanted, Artifact):
         return "" if file_sha256(path) in wanted.hashes else f"sha256:{wanted.sha256}"
-    if wanted.md5:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if found != wanted.md5:
-            return f"md5:{wanted.md5}"
+    if wanted.md5 and file_md5(path) != wanted.md5:
+        return f"md5:{wanted.md5}"
     size = path.stat().st_size
     return f"{wanted.size} bytes" if wanted.size not in {None, size} else ""
 

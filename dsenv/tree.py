@@ -160,6 +160,12 @@ def file_sha256(path: Path | str) -> str:
     return sha256.hexdigest()
 
 
+def file_md5(path: Path) -> str:
+    """Return the md5 of a file as hexadecimal digits: to be compared with what an index says, and no proof."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def stream_sha256(stream: IO[bytes]) -> str:
     """Return the sha256 of what is left in a stream as hexadecimal digits."""
     sha256 = hashlib.sha256()

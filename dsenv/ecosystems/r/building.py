@@ -16,7 +16,6 @@ from dsenv.ecosystems.r import binary
 from dsenv.ecosystems.r.built import HOME, BinaryArtifact
 from dsenv.ecosystems.r.distribution import ITSELF
 from dsenv.ecosystems.r.pins import compilers
-from dsenv.ecosystems.r.versions import minor
 from dsenv.errors import LockFormatError
 from dsenv.steps import Input, Run
 
@@ -78,17 +77,12 @@ def made(pins: Pins, selection: Selection) -> list[Package]:
 
 def _check_fit(pins: Pins, rows: Mapping[str, Package], target: str) -> None:
     """Hold built packages against R and against what they were compiled with: a merge may have torn them apart."""
+    versions = {row.name: row.version for row in pins.packages}
     wrong: dict[str, str] = {}
     for row in rows.values():
         artifact = row.artifacts[target]
-        if not isinstance(artifact, BinaryArtifact):
-            continue
-        if minor(artifact.r) != minor(pins.version):
-            wrong[row.name] = f"{row.name} {row.version} was built by R {artifact.r}, and R is {pins.version}"
-        for name, version in artifact.linking_to.items():
-            found = next((other.version for other in pins.packages if other.name == name), "none")
-            if found != version:
-                wrong[row.name] = f"{row.name} {row.version} was compiled with {name} {version}; locked is {found}"
+        if isinstance(artifact, BinaryArtifact) and (reason := artifact.misfit(pins.version, versions)):
+            wrong[row.name] = f"{row.name} {row.version} {reason}"
     if wrong:
         raise LockFormatError(
             "dsenv.lock has built R packages that do not fit",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
+from dsenv.ecosystems.r.names import RName, RVersionText, SystemName
+from dsenv.ecosystems.r.versions import minor
 from dsenv.model import Array, Model, Sha256Text, Size
 from dsenv.pins import Artifact
 
-RName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9.]*[A-Za-z0-9]$")]
-RVersionText = Annotated[str, StringConstraints(pattern=r"^[0-9]+([.-][0-9]+)*$")]
-SystemName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HOME: Final = "lib/R"
 """R's home below an archive's directory."""
@@ -41,6 +42,16 @@ class BinaryArtifact(Model):
     linking_to: dict[RName, RVersionText] = Field(default={})  # the packages whose headers it was compiled with
     needs: Array[SystemName] = ()  # system packages that have the libraries which its own load
     urls: Annotated[Array[Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]], Field(min_length=1)]
+
+    def misfit(self, r_version: str, versions: Mapping[str, str]) -> str:
+        """Return why it does not go with an R and packages of these versions, "" when it does."""
+        reasons = [f"was built by R {self.r}, and R is {r_version}"] if minor(self.r) != minor(r_version) else []
+        reasons += [
+            f"was compiled with {name} {version}; locked is {versions.get(name, 'none')}"
+            for name, version in self.linking_to.items()
+            if versions.get(name) != version
+        ]
+        return reasons[-1] if reasons else ""
 
     def artifact(self, package: str, agent: str) -> Artifact:
         """Return the file to download, asked for as an R."""

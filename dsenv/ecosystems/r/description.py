@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from dsenv.ecosystems.r.versions import RVersion
+from dsenv.errors import IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,6 +73,16 @@ def built(description: Mapping[str, str]) -> Built | None:
     """
     match = _BUILT.fullmatch(" ".join(description.get("Built", "").split()))
     return Built(r=RVersion(match[1]), platform=match[2], system=match[3]) if match else None
+
+
+def check_title(stanza: Stanza, filename: str, wanted: str) -> None:
+    """Raise ``IntegrityError`` where a file is of another package or version than ``dplyr 1.1.4``."""
+    says = f"{stanza.get('Package', 'no name')} {stanza.get('Version', 'without a version')}"
+    if says != wanted:
+        raise IntegrityError(
+            f"{filename} says that it is {says}, not {wanted}",
+            hint="The repository is broken, or somebody put another file in its place.",
+        )
 
 
 def version(description: Stanza) -> RVersion:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from dsenv.ecosystems.r import requests
-from dsenv.ecosystems.r.requests import NAME, WITH_R, Remote, RPackageRequest, parse_request
+from dsenv.ecosystems.r.names import RName
+from dsenv.ecosystems.r.requests import WITH_R, Remote, RPackageRequest, parse_request
 from dsenv.model import Model, Text, printable
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ def _check_bound(text: str) -> str:
 def checked(check: Callable[[str], str]) -> AfterValidator:
     """Return a validator of texts without control characters."""
     return AfterValidator(lambda text: check(printable(text)))
-
-
-RName = Annotated[str, StringConstraints(pattern=rf"^{NAME}$")]
 
 
 class Entry(Model):

@@ -14,7 +14,8 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from dsenv.ecosystem import LockFiles, Table
 from dsenv.ecosystems.r import built, renv
-from dsenv.ecosystems.r.built import Archive, BinaryArtifact, OwnArtifact, RName, RVersionText, SystemName
+from dsenv.ecosystems.r.built import Archive, BinaryArtifact, OwnArtifact
+from dsenv.ecosystems.r.names import RName, RVersionText, SystemName
 from dsenv.ecosystems.r.requests import check_path
 from dsenv.ecosystems.r.versions import is_version_of
 from dsenv.errors import LockFormatError
@@ -24,6 +25,7 @@ from dsenv.pins import Artifact, Need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import UnionType
 
     from dsenv.ecosystem import Offer
     from dsenv.pins import Provided, Selection, Target
@@ -165,7 +167,6 @@ def read(lock: LockFiles) -> tuple[Pins, Table]:
     inputs = table.pop("inputs", {})
     try:
         pins = Pins.model_validate({**table, "provenance": lock.provenance})
-
     except ValidationError as error:
         raise LockFormatError("the R part of dsenv.lock is damaged", cause=describe(error)) from error
     homeless = [row.name for row in pins.packages if row.source is None and not _is_distributed(row)]
@@ -226,14 +227,14 @@ def revealed(pins: Pins, offers: Mapping[Target, Offer]) -> tuple[Need, ...]:
     for row in pins.packages:
         others = (artifact for artifact in row.artifacts.values() if isinstance(artifact, BinaryArtifact))
         found |= {Need(name, why=f"r:{row.name}") for artifact in others for name in artifact.needs}
-    sources = [row for row in pins.packages if _sources(row)]
+    sources = [row for row in pins.packages if _has(row, SourceArtifact)]
     # What has headers that a source is compiled with may itself be built already.
     building = {row.name for row in sources} | {name for row in sources for name in row.linking_to}
     for row in pins.packages:
         if row.name in building:
             found |= {Need(name, why=f"r:{row.name}", build=True) for name in row.build_needs}
     found |= {Need(name, why="r") for archive in pins.archives.values() for name in archive.needs}
-    if any(artifact.kind in {"binary", "source"} for row in pins.packages for artifact in row.artifacts.values()):
+    if any(_has(row, SourceArtifact | BinaryArtifact) for row in pins.packages):
         found.add(Need(_MAKE, why="r", build=True))
     if any(row.compiles for row in sources):
         found |= {Need(name, why="r", build=True) for name in compilers(pins)}
@@ -297,9 +298,9 @@ def _hash(package: Package, target: str) -> str:
     return package.source.content if package.source else ""
 
 
-def _sources(package: Package) -> list[str]:
-    """Return the targets for which a package is built from its source."""
-    return [target for target, artifact in package.artifacts.items() if isinstance(artifact, SourceArtifact)]
+def _has(package: Package, kind: type[AnyArtifact] | UnionType) -> bool:
+    """Say whether a package is locked as such an artifact for a target."""
+    return any(isinstance(artifact, kind) for artifact in package.artifacts.values())
 
 
 def _is_distributed(package: Package) -> bool:

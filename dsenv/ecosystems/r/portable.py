@@ -54,7 +54,7 @@ def read(request: Request) -> tuple[Distribution, Mapping[str, Archive]]:
     for target in request.platform.targets:
         if not (template := spec.archive_for(str(target))):
             continue
-        archive = _held(template, target, request) or _learned(template, target, request)
+        archive = _held(template, target, request) or _learned(template, request)
         tree, files = unpacked(archive, request.store)
         _check(archive, target, tree, files)
         found = {stanza["Package"]: stanza for stanza in _descriptions(tree, files)}
@@ -101,13 +101,12 @@ def _held(template: str, target: Target, request: Request) -> Archive | None:
     return None
 
 
-def _learned(template: str, target: Target, request: Request) -> Archive:
+def _learned(template: str, request: Request) -> Archive:
     url = _filled(template)
     filename = unquote(posixpath.basename(urlsplit(url).path))
     request.progress.say(f"nobody tells the sha256 of {filename}: it is downloaded to be hashed")
     file = Unhashed(filename=filename, urls=(*mirrored(filename), url), fresh=True)
     found: Artifact = request.store.learn([file], request.progress)[0]
-    del target
     return Archive(filename=filename, sha256=found.sha256, size=found.size or 1, url=without_credentials(url), needs=())
 
 

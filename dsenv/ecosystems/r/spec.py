@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from dsenv import addresses
-from dsenv.ecosystems.r.entries import RBound, RName, RRequest, checked, kind
+from dsenv.ecosystems.r.entries import RBound, RRequest, checked, kind
+from dsenv.ecosystems.r.names import RName, SystemName
 from dsenv.ecosystems.r.requests import RPackageRequest, parse_request
 from dsenv.errors import WrongUseError
 from dsenv.model import Array, Model, Text
@@ -30,9 +31,6 @@ _RESERVED: Final = {"apt", BIOC}
 
 LinuxTarget = Literal["linux-amd64", "linux-arm64"]
 TargetName = Literal["linux-amd64", "linux-arm64", "macos-amd64", "macos-arm64"]
-
-
-SystemPackage = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 
 
 def _check_template(text: str) -> str:
@@ -171,7 +169,7 @@ class Spec(Model):
     from_source: Array[RName] = Field(
         default=(), description="Packages that are built from source although a repository has built them."
     )
-    system_requirements: dict[RName, Array[SystemPackage]] = Field(
+    system_requirements: dict[RName, Array[SystemName]] = Field(
         default={},
         description="System packages that an R package needs, instead of what its DESCRIPTION is read to mean; "
         "those named `-dev` only to build it.",

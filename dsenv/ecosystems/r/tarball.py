@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import json
 import posixpath
 import tarfile
@@ -16,6 +15,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Final
 
+from dsenv import tree as trees
 from dsenv.errors import IntegrityError
 from dsenv.formats import deb822
 from dsenv.pins import digest
@@ -92,11 +92,9 @@ def _examine(path: Path, filename: str, root: str | None) -> Examined:
     found, description = _read(path, filename, root)
     steady = sorted((field, deb822.one_line(value)) for field, value in description.items() if not is_volatile(field))
     content = digest([steady, sorted(item for item in found.items() if not _is_made(item[0]))])
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     has_code = any(name.startswith("src/") for name in found)
     compiles = description.get("NeedsCompilation", "yes" if has_code else "no").lower() == "yes"
-    return Examined(description=description, content=content, md5=md5, compiles=compiles)
+    return Examined(description=description, content=content, md5=trees.file_md5(path), compiles=compiles)
 
 
 def _read(path: Path, filename: str, root: str | None = None) -> tuple[dict[str, str], Stanza]:
@@ -151,11 +149,8 @@ def parse_description(content: bytes) -> Stanza:
 
 
 def _sha256(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    sha256 = hashlib.sha256()
     file = archive.extractfile(member)
-    while file and (block := file.read(_CHUNK)):
-        sha256.update(block)
-    return sha256.hexdigest()
+    return trees.stream_sha256(file) if file else trees.content_sha256(b"")
 
 
 def members(path: Path, filename: str) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:

@@ -21,8 +21,8 @@ from dsenv.ecosystems.r.built import BinaryArtifact
 from dsenv.ecosystems.r.cran import index as indexes
 from dsenv.ecosystems.r.cran.repositories import place_below
 from dsenv.ecosystems.r.requests import WITH_R
-from dsenv.ecosystems.r.versions import RVersion, minor
-from dsenv.errors import DownloadError, IntegrityError
+from dsenv.ecosystems.r.versions import RVersion
+from dsenv.errors import DownloadError
 from dsenv.pins import Target, without_credentials
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class Shelf:
         below = place_below(row)
         if not all(map(_FILE.fullmatch, names)) or below is None:
             return None
-        md5 = row.get("MD5sum", "") if self.is_flat else ""  # else it may be the source's
-        md5 = md5 if re.fullmatch(r"[0-9a-f]{32}", md5) else ""
+        md5 = indexes.md5(row) if self.is_flat else ""  # else it may be the source's
         return self._file(names[0], [f"{self.directory}/{below}{file}" for file in names], md5)
 
     def lists(self, name: str, version: str, r: RVersion) -> bool:
@@ -143,14 +142,14 @@ def with_binaries(
     spec: Spec = request.spec
     found = Found(packages={**packages})
     for repository in where:
+        names = [
+            name
+            for name, row in packages.items()
+            if row.source
+            and (row.source.kind, row.source.repository) == ("repository", repository.name)
+            and name not in spec.from_source
+        ]
         for target, address in repository.place.binary.items():
-            names = [
-                name
-                for name, row in packages.items()
-                if row.source
-                and (row.source.kind, row.source.repository) == ("repository", repository.name)
-                and name not in spec.from_source
-            ]
             agent = binary.agent(target, r_version)
             shelf = _shelf(repository.name, Target.parse(target), directory(address), agent, request.store)
             found.shelves.append(shelf)
@@ -164,17 +163,14 @@ def with_binaries(
 
 
 def _shelf(repository: str, target: Target, place: str, agent: str, store: Store) -> Shelf:
-    stem = f"{place}/PACKAGES"
     try:
-        wanted = Unhashed(filename="PACKAGES.gz", urls=(f"{stem}.gz", stem), fresh=True, agent=agent)
-        artifact = store.learn([wanted])[0]
+        index, artifact = indexes.fetch(place, store, agent)
     except LostError as error:
         raise DownloadError(
             f"repository {repository} has no index of built packages for {target} ({without_credentials(place)})",
             cause=error.cause,
             hint="Correct its `binary`: the address above `src/contrib`, or down to `contrib/{r}`.",
         ) from error
-    index = indexes.read(store.path(artifact), without_credentials(stem))
     return Shelf(repository=repository, target=target, directory=place, agent=agent, index=index, file=artifact)
 
 
@@ -193,8 +189,7 @@ def _held(
                 and now.source
                 and row.source.repository == now.source.repository
                 and not request.upgrade.releases(name)
-                and minor(artifact.r) == minor(r_version)
-                and all(_version(packages, other) == version for other, version in artifact.linking_to.items())
+                and not artifact.misfit(r_version, {name: row.version for name, row in packages.items()})
             ):
                 return artifact
     return None
@@ -248,12 +243,7 @@ class _Search:
     def _judged(self, row: r_pins.Package, artifact: Artifact, package: binary.Package) -> BinaryArtifact | None:
         """Return a pin for what was downloaded, or note why it is of no use."""
         stanza = package.description
-        says = f"{stanza.get('Package', 'no name')} {stanza.get('Version', 'without a version')}"
-        if says != f"{row.name} {row.version}":
-            raise IntegrityError(
-                f"{artifact.filename} says that it is {says}, not {row.name} {row.version}",
-                hint="The repository is broken, or somebody put another file in its place.",
-            )
+        description.check_title(stanza, artifact.filename, f"{row.name} {row.version}")
         built = description.built(stanza) if package.built else None
         linking_to = self._compiled_with(stanza)
         needs = self._needs(row, package)

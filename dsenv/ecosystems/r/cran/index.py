@@ -12,14 +12,18 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Final
 
+from dsenv.download import Unhashed
 from dsenv.errors import DownloadError
 from dsenv.formats import deb822
+from dsenv.pins import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from dsenv.formats.deb822 import Stanza
+    from dsenv.pins import Artifact
+    from dsenv.store import Store
 
 _NAME: Final = re.compile(r"\nPackage:[ \t]*(\S+)")
 _BLANK: Final = re.compile(r"\n[ \t\r]*\n")
@@ -65,6 +69,31 @@ class Index:
             start = before
         end = _BLANK.search(self._text, place + 1)
         return self._text[start + 1 : end.start() if end else None]
+
+
+def md5(row: Stanza) -> str:
+    """Return the hash that a row has of its file, "" for none."""
+    value = row.get("MD5sum", "")
+    return value if re.fullmatch(r"[0-9a-f]{32}", value) else ""
+
+
+def fetch(directory: str, store: Store, agent: str = "") -> tuple[Index, Artifact]:
+    """Return the index of a directory of packages as it is now, and its file.
+
+    Args:
+        directory: Its address: ``https://…/src/contrib``.
+        store: The file comes into it.
+        agent: The User-Agent to ask as; "" for our own.
+
+    Raises:
+        LostError: There is none.
+        DownloadError: It cannot be had or read.
+
+    """
+    stem = f"{directory}/PACKAGES"
+    wanted = Unhashed(filename="PACKAGES.gz", urls=(f"{stem}.gz", stem), fresh=True, agent=agent)
+    artifact = store.learn([wanted])[0]
+    return read(store.path(artifact), without_credentials(stem)), artifact
 
 
 def read(path: Path, url: str) -> Index:

@@ -59,8 +59,7 @@ class Row:
     @property
     def md5(self) -> str:
         """The index's hash of its file."""
-        value = self.fields.get("MD5sum", "")
-        return value if re.fullmatch(r"[0-9a-f]{32}", value) else ""
+        return indexes.md5(self.fields)
 
 
 @dataclass(slots=True)
@@ -177,10 +176,8 @@ def load(places: Sequence[Place], store: Store) -> list[Repository]:
     """
     found = []
     for place in places:
-        stem = f"{place.url}/src/contrib/PACKAGES"
         try:
-            wanted = Unhashed(filename="PACKAGES.gz", urls=(f"{stem}.gz", stem), fresh=True)
-            artifact = store.learn([wanted])[0]
+            index, artifact = indexes.fetch(f"{place.url}/src/contrib", store)
         except LostError as error:
             if place.optional:
                 continue
@@ -195,6 +192,5 @@ def load(places: Sequence[Place], store: Store) -> list[Repository]:
                 cause=error.cause,
                 hint="Expected is the address above `src/contrib`.",
             ) from error
-        index = indexes.read(store.path(artifact), without_credentials(stem))
         found.append(Repository(place, index, artifact, store))
     return found

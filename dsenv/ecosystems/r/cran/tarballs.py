@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dsenv.download import LostError, Unhashed
-from dsenv.ecosystems.r import tarball
+from dsenv.ecosystems.r import description, tarball
 from dsenv.ecosystems.r.repacks import repacked
 from dsenv.errors import IntegrityError, ResolutionError
 from dsenv.tree import WORKERS
@@ -104,12 +104,7 @@ def _is_listed(artifact: Artifact, candidate: Candidate, request: Request) -> bo
 def _examined(candidate: Candidate, artifact: Artifact, request: Request) -> Examined:
     examined = tarball.examine(artifact, request.store, candidate.root)
     stanza = examined.description
-    says = f"{stanza.get('Package', 'no name')} {stanza.get('Version', 'without a version')}"
-    if says != str(candidate):
-        raise IntegrityError(
-            f"{artifact.filename} says that it is {says}, not {candidate}",
-            hint="The repository is broken, or somebody put another file in its place.",
-        )
+    description.check_title(stanza, artifact.filename, str(candidate))
     if "Built" in stanza:
         raise IntegrityError(
             f"{artifact.filename} is a built package, not a source",
