@@ -32,9 +32,7 @@ class Place:
     root: str  # where the system packages' / is: "<prefix>/root" in a project, "" elsewhere
     inputs: str  # where a recipe's inputs lie while its steps run
     project: str = ""  # the directory of the project that it belongs to
-    alone: bool = (
-        False  # whether whoever makes it has nothing that dsenv makes before: an image from its Dockerfile alone
-    )
+    alone: bool = False  # whether its maker has nothing that dsenv makes before: an image from its Dockerfile alone
     cache: str = ""  # where the environment's programs may leave what they can make again
 
 

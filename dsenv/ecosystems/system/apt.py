@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -116,6 +117,11 @@ class AptRoot:
             with self._runner.ready(self.path):
                 yield self
 
+    @cached_property
+    def _host(self) -> tuple[str, str, str]:
+        """What the machine of its apt has set, asked once although every use of the root prepares it."""
+        return _host_settings(self._runner)
+
     def prepare(self, *, sources: str, status: str, preferences: str = "") -> None:
         """Write the root's configuration: its sources, package status and version preferences."""
         for name in (
@@ -126,7 +132,7 @@ class AptRoot:
             "var/log/apt",
         ):
             (self.path / name).mkdir(parents=True, exist_ok=True)
-        netrc, netrcparts, host = _host_settings(self._runner)
+        netrc, netrcparts, host = self._host
         conf = _CONF.format(
             root=self.path, architecture=self._architecture, netrc=netrc, netrcparts=netrcparts, host=host
         )

@@ -49,9 +49,14 @@ class Ground:
     image: str = ""  # that the engine has of it, for whichever architecture
 
     @property
+    def status_text(self) -> str:
+        """The status file, as apt reads it."""
+        return self.status.decode(errors="replace")
+
+    @property
     def packages(self) -> Mapping[str, str]:
         """The installed packages, with their versions."""
-        return _installed(self.status.decode(errors="replace"), "Version")
+        return _installed(self.status_text, "Version")
 
     @property
     def label(self) -> str:

@@ -94,9 +94,7 @@ class Survey:
     def ready(self) -> Iterator[apt.AptRoot]:
         """Keep other processes out of the root meanwhile, and yield it without version preferences of others."""
         with self.root.locked():
-            self.root.prepare(
-                sources=self.sources, status=self.ground.status.decode(errors="replace"), preferences=self.aside
-            )
+            self.root.prepare(sources=self.sources, status=self.ground.status_text, preferences=self.aside)
             yield self.root
 
 
@@ -238,21 +236,22 @@ class _Work:
         keyring = ground.distribution.keyring
         if ground.keyring is not None:
             keyring = self._kept(ground.keyring)
-        keys = [Path(keyring), *(Path(self._kept(row.keyring)) for row in self.spec.repositories)]
+        keys = [Path(keyring)]
         rendered = [sources.render(ground.sources, keyring, self.target.architecture)]
         suites = {suite.format(ground.codename) for suite in ground.distribution.suites}
         for row in self.spec.repositories:
             if row.name in suites:
                 raise WrongUseError(f"{row.name} is a suite of {ground.label}: give the third party another name")
             own = sources.Source(uri=row.uri, suite=row.suite, components=row.components)
-            rendered.append(sources.render([own], self._kept(row.keyring), self.target.architecture))
+            keys.append(Path(self._kept(row.keyring)))
+            rendered.append(sources.render([own], str(keys[-1]), self.target.architecture))
         text = "\n".join(rendered)
         key = digest([text, self.platform.base, str(self.target)])[:16]
         runs = runner.for_image(ground.image, keys) if ground.image else runner.Here()
         root = apt.AptRoot(self.store.cache("apt") / key, self.target.architecture, runs)
         with root.locked():
             self.progress.update(f"fetching the indexes of {ground.label} for {self.target}")
-            root.prepare(sources=text, status=ground.status.decode(errors="replace"))
+            root.prepare(sources=text, status=ground.status_text)
             root.update()
             moved = _moved(root, ground, self.spec.repositories)
             if not moved:
