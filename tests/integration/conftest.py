@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import tomllib
 from dataclasses import dataclass, field
@@ -148,6 +149,21 @@ def bookworm(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the store that all tests share, as one user's projects do."""
     return Path(os.environ.get("DSENV_TEST_STORE") or tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture
+def fresh(store: Path) -> Iterator[Path]:
+    """Return a store that has what the session's has downloaded and unpacked, and has built nothing.
+
+    Anybody may reach it.
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory) / "a store"
+        path.mkdir()
+        for name in ("artifacts", "trees"):
+            (path / name).symlink_to(store / name)
+        yield path
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.pylock import Pylock
@@ -66,6 +66,22 @@ def renv(penguins: Dsenv, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+def _answered(penguins: Dsenv, home: Path, script: str) -> Any:
+    """Run R beside the lock in a home's ``project``, and return the JSON that it ends with."""
+    completed = penguins(
+        "run",
+        "--",
+        "sh",
+        "-c",
+        f"cd {home}/project && Rscript - <<'END'\n{script}\nEND\n",
+        HOME=str(home),
+        RENV_CONFIG_SANDBOX_ENABLED="FALSE",
+    )
+    match = re.search(r"\{.*\}\s*$", completed.stdout)
+    assert match, completed.stdout + completed.stderr
+    return json.loads(match[0])
+
+
 @pytest.mark.cran
 @pytest.mark.skipif(not CRAN.is_dir(), reason=f"the slice of CRAN is not at {CRAN}")
 def test_renv_reads_the_export(penguins: Dsenv, renv: Path, tmp_path: Path) -> None:
@@ -83,18 +99,7 @@ def test_renv_reads_the_export(penguins: Dsenv, renv: Path, tmp_path: Path) -> N
         cat(jsonlite::toJSON(list(versions = lapply(lock$Packages, `[[`, "Version"),
                                   hashes = as.list(installed), r = lock$R$Version), auto_unbox = TRUE))
     """
-    completed = penguins(
-        "run",
-        "--",
-        "sh",
-        "-c",
-        f"cd {tmp_path}/project && Rscript - <<'END'\n{script}\nEND\n",
-        HOME=str(tmp_path),
-        RENV_CONFIG_SANDBOX_ENABLED="FALSE",
-    )
-    match = re.search(r"\{.*\}\s*$", completed.stdout)
-    assert match, completed.stdout + completed.stderr
-    found = json.loads(match[0])
+    found = _answered(penguins, tmp_path, script)
     ours = json.loads(penguins.locks()["renv.lock"])
     assert found["r"] == "4.2.2"
     assert found["versions"] == {name: record["Version"] for name, record in ours["Packages"].items()}
@@ -127,19 +132,8 @@ def test_renv_reads_the_export_of_sources(everything: Dsenv, penguins: Dsenv, re
         renv::lockfile_write(lock, "again.lock")
         cat(jsonlite::toJSON(as.list(hashes), auto_unbox = TRUE))
     """
-    completed = penguins(
-        "run",
-        "--",
-        "sh",
-        "-c",
-        f"cd {tmp_path}/project && Rscript - <<'END'\n{script}\nEND\n",
-        HOME=str(tmp_path),
-        RENV_CONFIG_SANDBOX_ENABLED="FALSE",
-    )
-    match = re.search(r"\{.*\}\s*$", completed.stdout)
-    assert match, completed.stdout + completed.stderr
     ours = json.loads(everything.locks()["renv.lock"])
-    assert json.loads(match[0]) == {name: record["Hash"] for name, record in ours["Packages"].items()}
+    assert _answered(penguins, tmp_path, script) == {name: record["Hash"] for name, record in ours["Packages"].items()}
     again = json.loads((tmp_path / "project" / "again.lock").read_text())
     assert again["Packages"] == ours["Packages"]
 

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -108,18 +107,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, store: Path, repository: tupl
     project.spec(SPEC.format(url=repository[1], packages=""))
     project("lock")
     return project
-
-
-@pytest.fixture
-def fresh(store: Path) -> Iterator[Path]:
-    """Return a store that takes what the session's has downloaded and unpacked, and has built nothing."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
-        Path(directory).chmod(0o755)
-        path = Path(directory) / "a store"
-        path.mkdir()
-        for name in ("artifacts", "trees"):
-            (path / name).symlink_to(store / name)
-        yield path
 
 
 def _finished(store: Path) -> dict[str, tuple[str, int]]:

@@ -8,18 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.integration.conftest import ROOT, Dsenv
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.apt
 CASES = ROOT / "tests/cases/workshop"
@@ -56,18 +52,6 @@ def tools(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Dsenv:
     assert "[system] build: + gcc, + libc6-dev, + make" in project("restore", code=3).stderr
     project("lock")
     return project
-
-
-@pytest.fixture
-def fresh(store: Path) -> Iterator[Path]:
-    """Return a store that takes what the session's has unpacked, and has built nothing; anybody may reach it."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
-        Path(directory).chmod(0o755)
-        path = Path(directory) / "a store"
-        path.mkdir()
-        for name in ("artifacts", "trees"):
-            (path / name).symlink_to(store / name)
-        yield path
 
 
 def _rows(text: bytes) -> dict[str, Any]:
