@@ -16,18 +16,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import repository
-from sides import Trash
+from sides import Trash, clock
 
 from dsenv import locks, spec
 from dsenv.builds import PLACE
@@ -40,7 +37,7 @@ from dsenv.store import Store
 from dsenv.tree import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from sides import Timing
 
 SPEC: Final = (
     repository.SPEC
@@ -135,9 +132,9 @@ class Project:
         self.bench = benches.lay(root.key, root.recipe, where, Silent(), entered=True)
         self.roots = workshop
 
-    def dsenv(self, *words: str) -> Times:
+    def dsenv(self, *words: str) -> Timing:
         """Run dsenv, and return the seconds that it took."""
-        with timed() as times:
+        with clock() as times:
             completed = subprocess.run(
                 [sys.executable, "-m", "dsenv", *words, "--quiet"],
                 cwd=self.directory,
@@ -150,7 +147,7 @@ class Project:
             sys.exit(f"{words}: {completed.stdout}{completed.stderr}")
         return times[0]
 
-    def restored(self, title: str) -> Times:
+    def restored(self, title: str) -> Timing:
         """Restore from scratch with what the store has; tell and return the seconds."""
         self._trash.take(self.directory / ".dsenv")
         return told("dsenv", title, self.dsenv("restore"))
@@ -169,7 +166,7 @@ class Project:
         for order in self.roots.orders.values():
             benches.lay(order.root.key, order.root.recipe, where, Silent(), entered=True)
 
-    def peer(self, name: str, home: Path, title: str) -> Times | None:
+    def peer(self, name: str, home: Path, title: str) -> Timing | None:
         """Run another tool in a home; tell and return the seconds."""
         for part in ("home/.R", "in", "out", "tmp", "work/tools", "ccache", "root"):
             (home / part).mkdir(parents=True, exist_ok=True)
@@ -197,7 +194,7 @@ class Project:
             "mountpoint": str(home / "root"),
         }
         (home / "plan.json").write_text(json.dumps(plan), "utf-8")
-        with timed() as times:
+        with clock() as times:
             completed = subprocess.run(
                 [sys.executable, "-c", ENTER, home / "plan.json"], capture_output=True, check=False
             )
@@ -210,25 +207,7 @@ class Project:
         return told(name, title, (seconds, times[0][1]))
 
 
-Times = tuple[float, float]
-"""Seconds that passed, seconds of CPU."""
-
-
-@contextmanager
-def timed() -> Iterator[list[Times]]:
-    """Fill a list with what was spent in this context."""
-    found: list[Times] = []
-    began, worked = time.perf_counter(), _worked()
-    yield found
-    found.append((time.perf_counter() - began, _worked() - worked))
-
-
-def _worked() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def told(who: str, title: str, times: Times) -> Times:
+def told(who: str, title: str, times: Timing) -> Timing:
     """Print a figure as soon as it is there, and return it."""
     print(f"{who:18} {title:22} {times[0]:7.1f} s {times[1]:7.1f} s CPU   (load {os.getloadavg()[0]:.1f})", flush=True)
     return times
@@ -267,7 +246,7 @@ def compare(home: Path, store: Path, url: str, packages: list[str], tools: list[
         ratios("from what is kept", ours, {tool: project.peer(tool, home / tool, "from its cache") for tool in keeping})
 
 
-def ratios(title: str, ours: Times, theirs: dict[str, Times | None]) -> None:
+def ratios(title: str, ours: Timing, theirs: dict[str, Timing | None]) -> None:
     """Print what part of each other's time dsenv took."""
     there = {tool: times for tool, times in theirs.items() if times}
     words = [f"{ours[0] / times[0]:.2f} (CPU {ours[1] / times[1]:.2f}) of {tool}'s" for tool, times in there.items()]
