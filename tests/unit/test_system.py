@@ -23,8 +23,10 @@ from dsenv.ecosystems.system import (
     base,
     bootstrap,
     install,
+    memory,
     offer,
     pins,
+    printed,
     relations,
     runner,
     sources,
@@ -61,7 +63,7 @@ def test_uris_give_versions_with_their_epoch() -> None:
         f"'http://deb.example/pool/z/zlib1g_1.2.13-1_amd64.deb' zlib1g_1%3a1.2.13-1_amd64.deb 86 SHA256:{HASH}\n"
         f"'http://deb.example/pool/g/g++_12-1%2bb1_amd64.deb' g++_12-1+b1_amd64.deb 9 SHA256:{HASH} \n"
     )
-    assert apt.read_uris(text) == {"zlib1g": "1:1.2.13-1", "g++": "12-1+b1"}
+    assert printed.uris(text) == {"zlib1g": "1:1.2.13-1", "g++": "12-1+b1"}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,28 @@ def test_uris_give_versions_with_their_epoch() -> None:
 )
 def test_a_file_without_its_sha256_is_not_passed_over(line: str) -> None:
     with pytest.raises(ToolError, match="sha256"):
-        apt.read_uris(line)
+        printed.uris(line)
+
+
+def test_an_answer_is_kept_until_the_indexes_say_something_else(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def ask() -> dict[str, str]:
+        asked.append("once")
+        return {"jq": "1.6"}
+
+    kept = memory.Memory(tmp_path / "answers")
+    kept.hold("monday")
+    assert [kept.get(["solve", "jq"], ask) for _ in range(2)] == [{"jq": "1.6"}] * 2
+    assert len(asked) == 1
+    kept.get(["solve", "jq=1.6"], ask)
+    assert len(asked) == 2
+    kept.hold("monday")
+    kept.get(["solve", "jq"], ask)
+    assert len(asked) == 2
+    kept.hold("tuesday")
+    kept.get(["solve", "jq"], ask)
+    assert len(asked) == 3
 
 
 def test_what_is_on_offer_is_read_from_its_stanzas() -> None:
@@ -81,7 +104,7 @@ def test_what_is_on_offer_is_read_from_its_stanzas() -> None:
         "Package: a\nMulti-Arch: same\nVersion: 1:2-1\nDescription: x\n Package: no\n Version: no\n\n"
         "Package: b\nVersion: 3\n\n"
     )
-    assert apt.read_offered(text) == {"a": "1:2-1", "b": "3"}
+    assert printed.versions(text) == [("a", "1:2-1"), ("b", "3")]
 
 
 def test_who_provides_a_virtual_package() -> None:
@@ -89,13 +112,13 @@ def test_who_provides_a_virtual_package() -> None:
         "Package: mail-transport-agent\nVersions: \n\nReverse Depends: \n  alpine,mail-transport-agent\n"
         "Dependencies: \nProvides: \nReverse Provides: \npostfix 3.7.11-0+deb12u1 (= )\nexim4 4.96-15 (= )\n"
     )
-    assert apt.read_providers(text) == ["exim4", "postfix"]
-    assert apt.read_providers("") == []
+    assert printed.providers(text) == ["exim4", "postfix"]
+    assert printed.providers("") == []
 
 
 def test_policy_gives_suites() -> None:
     text = (CASES / "apt" / "policy.txt").read_text("utf-8")
-    places = {key: {word for _, word in found} for key, found in apt.read_places(text).items()}
+    places = {key: {word for _, word in found} for key, found in printed.places(text).items()}
     assert places == {
         ("graphviz", "2.42.2-7+deb12u1"): {"bookworm/main"},
         ("libssl3", "3.0.22-1~deb12u2"): {"bookworm/main", "bookworm-security/main"},
@@ -104,7 +127,7 @@ def test_policy_gives_suites() -> None:
 
 
 def test_a_conflict_names_its_chain() -> None:
-    assert apt.read_reasons((CASES / "apt" / "conflict.txt").read_text("utf-8")).splitlines() == [
+    assert printed.reasons((CASES / "apt" / "conflict.txt").read_text("utf-8")).splitlines() == [
         "libssl-dev : Depends: libssl3 (= 3.0.17-1~deb12u2) but 3.0.22-1~deb12u2 is to be installed",
         "Recommends: nothing",
         "no choice of versions satisfies all of these at once",
@@ -221,7 +244,7 @@ def test_a_list_of_mirrors_is_its_addresses() -> None:
 def test_no_address_shows_its_credentials(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
     assert str(sources.Source(uri=url, suite="bookworm", components=())) == f"{shown} bookworm"
-    assert apt.read_reasons(f"E: {url} is expired").partition("?")[0] in f"{shown} is expired"
+    assert printed.reasons(f"E: {url} is expired").partition("?")[0] in f"{shown} is expired"
 
 
 GROUND = base.Ground(

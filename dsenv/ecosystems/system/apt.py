@@ -1,7 +1,8 @@
 """apt in an isolated root: the real resolver, without root rights and without touching the machine.
 
 A root has its own sources, lists, caches and package status; of the machine's configuration only proxies,
-certificates and credentials are taken over. What apt is asked and what it answered are separate functions.
+certificates and credentials are taken over. What apt is asked and what it answered are separate functions. Answers
+that take it long are kept beside the root: it has no other ones as long as the root is as it was.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import fcntl
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, Final
 
-from dsenv.ecosystems.system import trouble
+from dsenv.ecosystems.system import printed, trouble
+from dsenv.ecosystems.system.memory import Memory
 from dsenv.ecosystems.system.runner import Here
 from dsenv.errors import DownloadError, ResolutionError, ToolError
 from dsenv.formats import deb822
-from dsenv.pins import CREDENTIALS, without_credentials
+from dsenv.pins import digest, without_credentials
 from dsenv.tools import process
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from dsenv.ecosystems.system.runner import Runner
 
-_URI: Final = re.compile(r"'[^']*' (?P<file>[^\s_]+_[^\s_]+_[^\s_]+) \d+ SHA256:[0-9a-f]{64}")
 _TAKEN_OVER: Final = re.compile(
     r"Acquire::(?:http|https)(?:::\S+)?::"
     r"(?:Proxy|Proxy-Auto-Detect|ProxyAutoDetect|CaInfo|CaPath|SslCert|SslKey|Verify-Peer|Verify-Host)\b.*"
@@ -62,17 +62,11 @@ APT::Sandbox::User "";
 APT::Solver "internal";
 Acquire::ForceHash "SHA256";
 Acquire::Languages "none";
-Acquire::IndexTargets::deb::Packages::KeepCompressed "true";
+Acquire::IndexTargets::deb::Packages::KeepCompressed "false";
 Acquire::Retries "3";
 quiet "2";
 {host}
 """
-_OFFERED: Final = re.compile(r"^Package: (\S+)\n(?:.+\n)*?Version: (\S+)$", re.MULTILINE)
-Place = tuple[str, str]
-"""An archive's address, and the suite with a component: ``bookworm/main``."""
-
-_EXCLUSIVE: Final = "no choice of versions satisfies all of these at once"
-_UNMET: Final = "The following packages have unmet dependencies:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +101,7 @@ class AptRoot:
         self._architecture = architecture
         self._runner = runner or Here()
         self._indexes: list[Index] | None = None
+        self._memory = Memory(path / "answers")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[AptRoot]:
@@ -160,6 +155,7 @@ class AptRoot:
         self._indexes = None
         if completed.code:
             raise trouble.told(completed.stderr)
+        self._memory.hold(digest(self._releases()))
 
     def feed(self, stanzas: Sequence[str]) -> None:
         """Let apt know packages that no index lists; what was fed before is forgotten.
@@ -220,20 +216,22 @@ class AptRoot:
 
     def offered(self) -> dict[str, str]:
         """Return every package on offer, with the version that it would be installed in."""
-        return read_offered(self._run("apt-cache", "dumpavail").stdout)
+        return self._memory.get(
+            self._question("offered"), lambda: dict(printed.versions(self._run("apt-cache", "dumpavail").stdout))
+        )
 
     def providers(self, name: str) -> list[str]:
         """Return the packages that provide a virtual one."""
-        return read_providers(self._run("apt-cache", "showpkg", name, codes=None).stdout)
+        return printed.providers(self._run("apt-cache", "showpkg", name, codes=None).stdout)
 
-    def places(self, names: Sequence[str]) -> dict[tuple[str, str], set[Place]]:
+    def places(self, names: Sequence[str]) -> dict[tuple[str, str], set[printed.Place]]:
         """Return the indexes that list each version of ``names``, by name and version; what was fed has none."""
-        return read_places(self._run("apt-cache", "policy", *names).stdout, self._fed) if names else {}
+        return printed.places(self._run("apt-cache", "policy", *names).stdout, self._fed) if names else {}
 
     def listed(self, index: Index) -> list[tuple[str, str]]:
         """Return the names and versions that an index lists."""
         text = self._run("/usr/lib/apt/apt-helper", "cat-file", index.path).stdout
-        return [*_OFFERED.findall(text)]
+        return printed.versions(text)
 
     def solve(self, requests: Sequence[str]) -> dict[str, str]:
         """Return what apt would install for ``requests``: the version of each package.
@@ -242,91 +240,49 @@ class AptRoot:
             ResolutionError: There is no solution; the cause is apt's own.
 
         """
+        return self._memory.get(self._question("solve", *requests), lambda: self._solve(requests))
+
+    def _solve(self, requests: Sequence[str]) -> dict[str, str]:
         argv = ("--print-uris", "--no-remove", "install", *requests)
         completed = self._run("apt-get", *argv, codes=None)
         if completed.code:
             told = self._run("apt-get", "--option", "quiet=1", *argv, codes=None)  # a quiet apt gives no reasons
             raise ResolutionError(
-                "apt finds no solution for the system packages", cause=read_reasons(told.stdout + told.stderr)
+                "apt finds no solution for the system packages", cause=printed.reasons(told.stdout + told.stderr)
             )
-        return read_uris(completed.stdout)
+        return printed.uris(completed.stdout)
 
     def show(self, versions: Iterable[tuple[str, str]]) -> list[deb822.Stanza]:
         """Return the index stanzas of the given names and versions; some may have none."""
         words = [f"{name}={version}" for name, version in versions]
         if not words:
             return []
-        completed = self._run("apt-cache", "show", "--no-all-versions", *words, codes=None)
-        return list(deb822.stanzas(completed.stdout))
 
+        def ask() -> str:
+            return self._run("apt-cache", "show", "--no-all-versions", *words, codes=None).stdout
+
+        return list(deb822.stanzas(self._memory.get(self._question("show", *words), ask)))
+
+    def _question(self, *words: str) -> list[Any]:
+        """Return a question with all that apt's answer depends on: the root as it is, and apt itself."""
+        sources = (f"etc/apt/sources.list.d/{name}" for name in ("dsenv.sources", "pins.sources"))
+        files = ("apt.conf", "etc/apt/preferences", "var/lib/dpkg/status", "pins/Packages", *sources)
+        state = {name: path.read_text("utf-8") for name in files if (path := self.path / name).exists()}
+        return [words, state, self._releases(), self.version]
+
+    def _releases(self) -> dict[str, str]:
+        """Return the Release files that apt has, by name: each says the sha256 of the indexes that go with it."""
+        found = sorted((self.path / "var/lib/apt/lists").glob("*Release"))
+        return {path.name: path.read_text("utf-8", "replace") for path in found}
+
+    @cached_property
     def version(self) -> str:
-        """Return apt's own version."""
+        """Apt's own version."""
         return self._run("apt-get", "--version").stdout.split()[1]
 
     def _run(self, *argv: str, codes: Sequence[int] | None = (0,)) -> process.Completed:
         env = {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8", "LANGUAGE": "en"}
         return self._runner.run(argv, env=env, codes=codes)
-
-
-def read_uris(text: str) -> dict[str, str]:
-    """Return what ``apt-get --print-uris`` says: each package's version.
-
-    Both stand in the name that apt would save the file under, ``zlib1g_1%3a1.2.13_amd64.deb``; the address has no
-    epoch.
-    """
-    found = {}
-    for line in text.splitlines():
-        if line.startswith("'"):
-            match = _URI.fullmatch(line.strip())
-            if match is None:
-                raise ToolError("apt named a file without its sha256", cause=CREDENTIALS.sub("", line))
-            name, version, _ = match["file"].split("_")
-            found[name] = unquote(version)
-    return found
-
-
-def read_offered(text: str) -> dict[str, str]:
-    """Return what ``apt-cache dumpavail`` says: each package's candidate version."""
-    return dict(_OFFERED.findall(text))
-
-
-def read_providers(text: str) -> list[str]:
-    """Return who provides a package, as ``apt-cache showpkg`` says at its end: ``postfix 3.7.11-0+deb12u1 (= )``."""
-    return sorted({line.split()[0] for line in text.partition("\nReverse Provides: \n")[2].splitlines()})
-
-
-def read_places(text: str, fed: str = "") -> dict[tuple[str, str], set[Place]]:
-    """Return what the version tables of ``apt-cache policy`` say: the places of each name and version.
-
-    A version that stands nowhere but at the address ``fed`` is listed, without a place.
-    """
-    found: dict[tuple[str, str], set[Place]] = {}
-    name = version = ""
-    for line in text.splitlines():
-        words = line.split()
-        if line and not line.startswith(" ") and line.endswith(":"):
-            name = line[:-1]
-        elif re.match(r" {5}\S| \*{3} ", line):
-            version = words[1] if words[0] == "***" else words[0]
-        elif line.startswith(" " * 8) and words[-1] == "Packages":
-            places = found.setdefault((name, version), set())
-            if not fed or not words[1].startswith(fed):
-                places.add((words[1].rstrip("/"), words[2]))
-    return found
-
-
-def read_reasons(text: str) -> str:
-    """Return why apt found no solution: the unmet dependencies that it names, and its errors."""
-    lines = text.splitlines()
-    chain = []
-    for line in lines[lines.index(_UNMET) + 1 :] if _UNMET in lines else ():
-        if not line.startswith(" "):
-            break
-        chain.append(line.strip())
-    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
-    if chain:
-        errors = [_EXCLUSIVE if "held broken packages" in line else line for line in errors]
-    return CREDENTIALS.sub("", "\n".join([*chain, *errors]))
 
 
 def preferences(versions: Mapping[str, Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import apt, base, linked, relations, runner, snapshots, sonames, sources
+from dsenv.ecosystems.system import apt, base, linked, printed, relations, runner, snapshots, sonames, sources
 from dsenv.errors import ResolutionError, WrongUseError
 from dsenv.pins import Artifact, Target, digest, without_credentials
 
@@ -60,7 +60,7 @@ class Survey:
         """Return the package that brings a shared library, by its name."""
         return next((name for name in sonames.package_names(soname) if name in self.offered), None)
 
-    def origin(self, place: apt.Place) -> str:
+    def origin(self, place: printed.Place) -> str:
         """Return what a row says of where it is listed: the suite's codename, or a third party's name."""
         for index in self.root.indexes_read:
             head = index.suite.rstrip("/")

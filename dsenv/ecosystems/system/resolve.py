@@ -63,7 +63,7 @@ def resolve(request: Request) -> Resolution:
             _name_lost(locked, solution, offer, request.progress)
             rows = _rows(solution, offer, still)
             _check_bytes(request, target, rows)
-            version = root.version()
+            version = root.version
             if offer.ground.status:
                 statuses[str(target)] = request.store.keep(offer.ground.status)
             archives.extend(anchors.keep(offer, target, rows, still, request.store, request.progress))
