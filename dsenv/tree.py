@@ -18,13 +18,14 @@ import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Literal
+from typing import IO, TYPE_CHECKING, Final, Literal, TypeVar
 
 from dsenv.errors import DsenvError, IntegrityError, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+T = TypeVar("T")
 Kind = Literal["file", "link", "directory"]
 Content = Path | bytes
 """What a file of a tree holds: the bytes of another file, or these."""
@@ -34,7 +35,8 @@ _MERGED: Final = ("bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin")
 _FICLONE: Final = 0x40049409  # linux/fs.h: share the blocks of another file
 _CHUNK: Final = 1 << 20  # bytes
 _SMALL: Final = 1 << 16  # bytes, the most of a file that is read before its size matters
-_PIECE: Final = 20  # files that are hashed as one piece of work
+_PIECE: Final = 20  # files that are read or written as one piece of work
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 WORKERS: Final = min(8, (os.cpu_count() or 1) + 1)
 
 
@@ -99,11 +101,17 @@ def scan(root: Path, *, skip: Callable[[str], bool] = lambda _: False, known: Kn
 
 def entries(root: Path, found: Sequence[tuple[str, os.stat_result]], known: Known | None = None) -> Iterator[Entry]:
     """Yield the entry of each path of a ``walk``, hashing files several at once; ``known`` as in ``scan``."""
-    pieces = [found[at : at + _PIECE] for at in range(0, len(found), _PIECE)]
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        made = pool.map(lambda piece: [entry_of(f"{root}/{path}", status, known) for path, status in piece], pieces)
+        made = pool.map(
+            lambda piece: [entry_of(f"{root}/{path}", status, known) for path, status in piece], _pieces(found)
+        )
         for piece in made:
             yield from piece
+
+
+def _pieces(items: Sequence[T]) -> list[Sequence[T]]:
+    """Return work on many files in pieces: handing over each file by itself would take longer than the work."""
+    return [items[at : at + _PIECE] for at in range(0, len(items), _PIECE)]
 
 
 def walk(root: Path, *, skip: Callable[[str], bool] = lambda _: False) -> Iterator[tuple[str, os.stat_result]]:
@@ -147,16 +155,11 @@ def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def file_sha256(path: Path | str) -> str:
-    """Return the sha256 of a file as hexadecimal digits, with as few calls as can be: there are thousands."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        sha256 = hashlib.sha256()
-        size = _SMALL
-        while chunk := os.read(descriptor, size):
+    """Return the sha256 of a file as hexadecimal digits."""
+    sha256 = hashlib.sha256()
+    with _opened(path, os.O_RDONLY) as reader:
+        for chunk in _chunks(reader):
             sha256.update(chunk)
-            size = _CHUNK if len(chunk) == size else _SMALL
-    finally:
-        os.close(descriptor)
     return sha256.hexdigest()
 
 
@@ -197,15 +200,23 @@ def compare(expected: Tree, actual: Tree) -> list[Difference]:
     return sorted(found)
 
 
-def materialise(tree: Tree, places: Mapping[str, Content], destination: Path, *, share: Known | None = None) -> None:
+def materialise(
+    tree: Tree,
+    places: Mapping[str, Content],
+    destination: Path,
+    *,
+    known: Known | None = None,
+    share: bool = False,
+) -> None:
     """Write ``tree`` below ``destination``, checking each file's hash on its way.
 
     Args:
         tree: What to write.
         places: The content of each file.
         destination: An existing directory that holds none of these paths.
-        share: Given where files may be the very ones that hold the content (hard links), as nobody writes to the tree:
-            what was hashed a moment ago; added to.
+        known: Hashes of files; those of the written ones are added.
+        share: Whether files may be the very ones that hold the content (hard links), as nobody writes to the tree;
+            those in ``known`` are not read again then.
 
     Raises:
         DamagedTreeError: A file's content is not the tree's.
@@ -213,14 +224,23 @@ def materialise(tree: Tree, places: Mapping[str, Content], destination: Path, *,
     """
     destination.mkdir(parents=True, exist_ok=True)
     directories = {path for path, entry in tree.items() if entry.kind == "directory"}
-    for path in tree:
-        while path := posixpath.dirname(path):
-            directories.add(path)
+    above = {posixpath.dirname(path) for path in tree} - {""}
+    while above:
+        directories |= above
+        above = {posixpath.dirname(path) for path in above} - directories - {""}
     for path in sorted(directories):
         (destination / path).mkdir(mode=0o755, exist_ok=True)
+    known = {} if known is None else known
     files = [(path, entry) for path, entry in tree.items() if entry.kind == "file"]
+
+    def lay(piece: Sequence[tuple[str, Entry]]) -> None:
+        for path, entry in piece:
+            content, target = places[path], f"{destination}/{path}"
+            if not (share and isinstance(content, Path) and _link(content, target, entry, known)):
+                _write(content, target, entry, known)
+
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        for _ in pool.map(lambda item: _copy(places[item[0]], destination / item[0], item[1], share=share), files):
+        for _ in pool.map(lay, _pieces(files)):
             pass
     for path, entry in tree.items():
         if entry.kind == "link":
@@ -254,41 +274,75 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None, durable
 
 def copy_file(source: Path, destination: Path) -> str:
     """Copy one file, by shared blocks where the file system can, and return the sha256 of its content."""
-    with source.open("rb", buffering=0) as reader, destination.open("xb") as writer:  # buffered: it writes all or fails
-        shared = _clone(reader.fileno(), writer.fileno())
-        sha256 = hashlib.sha256()
-        while chunk := reader.read(_CHUNK):
-            sha256.update(chunk)
-            if not shared:
-                writer.write(chunk)
-    return sha256.hexdigest()
+    with _opened(source, os.O_RDONLY) as reader, _opened(destination, _NEW) as writer:
+        return _copy(reader, writer)
 
 
-def _copy(source: Content, destination: Path, entry: Entry, *, share: Known | None) -> None:
-    if isinstance(source, bytes):
-        with destination.open("xb") as file:
-            file.write(source)
-    elif share is not None and source.is_file() and _hash(str(source), source.lstat(), share) == entry.content:
-        if _link(source, destination):
-            destination.chmod(entry.mode)
-            os.utime(destination, (entry.mtime, entry.mtime))
-            share[_stamp(destination.lstat())] = entry.content
-            return
-        copy_file(source, destination)
-    elif not source.is_file() or copy_file(source, destination) != entry.content:
-        raise DamagedTreeError(source, entry)
-    destination.chmod(entry.mode)
-    os.utime(destination, (entry.mtime, entry.mtime))
+def _write(source: Content, destination: str, entry: Entry, known: Known) -> None:
+    """Write a file of a tree."""
+    with _opened(destination, _NEW) as writer:
+        if isinstance(source, bytes):
+            _write_all(writer, source)
+        else:
+            try:
+                with _opened(source, os.O_RDONLY) as reader:
+                    sha256 = _copy(reader, writer)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                raise DamagedTreeError(source, entry) from error
+            if sha256 != entry.content:
+                raise DamagedTreeError(source, entry)
+        os.fchmod(writer, entry.mode)
+        os.utime(writer, (entry.mtime, entry.mtime))
+        known[_stamp(os.fstat(writer))] = entry.content
 
 
-def _link(source: Path, destination: Path) -> bool:
+def _link(source: Path, destination: str, entry: Entry, known: Known) -> bool:
+    """Let a file of a tree be its content's own, if that is what the tree says; say whether it is."""
+    if not source.is_file() or _hash(str(source), source.lstat(), known) != entry.content:
+        return False
     try:
-        destination.hardlink_to(source)
+        os.link(source, destination)
     except OSError as error:
         if error.errno in {errno.EMLINK, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV}:
             return False
         raise
+    Path(destination).chmod(entry.mode)
+    os.utime(destination, (entry.mtime, entry.mtime))
+    known[_stamp(os.lstat(destination))] = entry.content
     return True
+
+
+@contextlib.contextmanager
+def _opened(path: Path | str, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _copy(reader: int, writer: int) -> str:
+    shared = _clone(reader, writer)
+    sha256 = hashlib.sha256()
+    for chunk in _chunks(reader):
+        sha256.update(chunk)
+        if not shared:
+            _write_all(writer, chunk)
+    return sha256.hexdigest()
+
+
+def _chunks(reader: int) -> Iterator[bytes]:
+    """Yield what is left of a file, with as few calls as can be: there are thousands."""
+    size = _SMALL
+    while chunk := os.read(reader, size):
+        yield chunk
+        size = _CHUNK if len(chunk) == size else _SMALL
+
+
+def _write_all(writer: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:  # a disk that is nearly full takes a part
+        rest = rest[os.write(writer, rest) :]
 
 
 _no_clone: list[int] = []  # not empty once the file system said that it cannot

@@ -91,7 +91,8 @@ def lay(key: str, recipe: Callable[[Place], Recipe], store: Store, progress: Pro
         progress.update(f"making a root to build in: {recipes[0].title}")
         laid = layout.lay_out(recipes, place, lambda artifact: store.unpacked(artifact, deb.unpack, deb.UNPACKED))
         # A root that is entered cannot be written to, so its files may be those of the unpacked packages.
-        trees.materialise(laid.root, laid.places, aside / "root", share=store.hashed if entered else None)
+        known = store.hashed if entered else None
+        trees.materialise(laid.root, laid.places, aside / "root", known=known, share=entered)
         values = layout.applied(layout.variables(recipes[0].steps, place, laid.root), {})
         facts = {"beside": values, "libraries": list(_libraries(aside / "root"))}
         (aside / "facts.json").write_text(json.dumps(facts), "utf-8")

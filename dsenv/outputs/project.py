@@ -170,7 +170,8 @@ def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progr
     prefix = Path(place.prefix)
     prefix.mkdir(parents=True)
     with _umask(_UMASK):
-        laid = store.mending(lambda: _write_root(recipes, place, store, progress), progress)
+        written: trees.Known = {}
+        laid = store.mending(lambda: _write_root(recipes, place, store, progress, written), progress)
         steps = [step for recipe in recipes for step in recipe.steps]
         values = layout.variables(steps, place, laid.root)
         for name, (content, mode) in laid.texts.items():
@@ -194,7 +195,7 @@ def build(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progr
     with _umask(_UMASK):
         (prefix / _VARIABLES).write_text(text, "utf-8")
         launchers.write(*_launchers(environment, (path for path, _ in trees.walk(prefix, skip=_ignored))), prefix)
-    _write_manifest(prefix)
+    _write_manifest(prefix, written)
     (prefix / _FILE).write_bytes(json.dumps({"format": _FORMAT, **asdict(environment)}, indent=1).encode() + b"\n")
     return environment
 
@@ -316,17 +317,19 @@ def _umask(mask: int) -> Iterator[None]:
         os.umask(old)
 
 
-def _write_root(recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress) -> layout.Layout:
-    """Lay the packages over each other, and what has a directory of its own into that."""
+def _write_root(
+    recipes: Sequence[Recipe], place: Place, store: Store, progress: Progress, written: trees.Known
+) -> layout.Layout:
+    """Lay the packages over each other, and what has a directory of its own into that; ``written`` is added to."""
     progress.update("unpacking the packages")
     laid = layout.lay_out(recipes, place, lambda artifact: _unpacked(artifact, store))
     if laid.root:
         progress.update("laying the packages over each other")
         trees.remove(Path(place.root))  # what an attempt before wrote
-        trees.materialise(laid.root, laid.places, Path(place.root))
+        trees.materialise(laid.root, laid.places, Path(place.root), known=written)
     for directory, (tree, files) in laid.beside.items():
         trees.remove(Path(directory))
-        trees.materialise(tree, {path: files / path for path in tree}, Path(directory))
+        trees.materialise(tree, {path: files / path for path in tree}, Path(directory), known=written)
     return laid
 
 
@@ -366,11 +369,11 @@ def _ignored(path: str) -> bool:
     return path in _OWN
 
 
-def _write_manifest(prefix: Path) -> None:
+def _write_manifest(prefix: Path, written: trees.Known) -> None:
     found = sorted(trees.walk(prefix, skip=_ignored), key=lambda item: item[0])
     rows = {
         path: [entry.kind, entry.mode, entry.content, *_stamp(status)]
-        for (path, status), entry in zip(found, trees.entries(prefix, found), strict=True)
+        for (path, status), entry in zip(found, trees.entries(prefix, found, written), strict=True)
     }
     (prefix / _MANIFEST).write_bytes(json.dumps(rows, separators=(",", ":")).encode())
 

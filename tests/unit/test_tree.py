@@ -241,11 +241,11 @@ def test_a_tree_that_nobody_writes_to_may_share_its_files(tmp_path: Path) -> Non
     entry = Entry(kind="file", mode=0o755, content=tree.content_sha256(b"x"), mtime=7, owner="a 1")
     known: tree.Known = {}
     for name in ("one", "other"):
-        tree.materialise({"b/c": entry}, {"b/c": source}, tmp_path / name, share=known)
+        tree.materialise({"b/c": entry}, {"b/c": source}, tmp_path / name, known=known, share=True)
         made = (tmp_path / name / "b/c").stat()
         assert (made.st_ino, made.st_mode & 0o777, made.st_mtime) == (source.stat().st_ino, 0o755, 7)
         assert not tree.compare({"b/c": entry}, tree.scan(tmp_path / name, known=known))
     source.write_text("y")
     with pytest.raises(tree.DamagedTreeError):
-        tree.materialise({"b/c": entry}, {"b/c": source}, tmp_path / "third", share=known)
+        tree.materialise({"b/c": entry}, {"b/c": source}, tmp_path / "third", known=known, share=True)
     assert [item.what for item in tree.compare({"b/c": entry}, tree.scan(tmp_path / "one", known=known))] == ["changed"]
