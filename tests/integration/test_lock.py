@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dsenv.ecosystems.system import sources
+from dsenv.ecosystems.system.archives import sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dsenv.ecosystems.system import sources
+from dsenv.ecosystems.system.archives import sources
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
 
 if TYPE_CHECKING:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dsenv.ecosystems.system import debversion, pins, repositories, snapshots, sources, trouble
+from dsenv.ecosystems.system import pins
+from dsenv.ecosystems.system.archives import repositories, snapshots, sources
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
+from dsenv.ecosystems.system.packages import debversion
+from dsenv.ecosystems.system.solver import trouble
 from dsenv.errors import DownloadError, IntegrityError, WrongUseError
 from dsenv.pins import Need
 from dsenv.tools import openpgp

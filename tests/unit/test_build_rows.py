@@ -11,9 +11,10 @@ import pytest
 
 from dsenv.builds import PLACE
 from dsenv.ecosystem import LockFiles, Platform
-from dsenv.ecosystems.system import alternatives, building, install, pins
+from dsenv.ecosystems.system import building, install, pins
 from dsenv.ecosystems.system import spec as system_spec
 from dsenv.ecosystems.system.offer import offers
+from dsenv.ecosystems.system.packages import alternatives
 from dsenv.ecosystems.system.resolve import needs
 from dsenv.ecosystems.system.spec import Spec
 from dsenv.outputs import layout

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsenv.cli.commands.restore import system_report
-from dsenv.ecosystems.system import debversion, machine, scripts
+from dsenv.ecosystems.system import machine
+from dsenv.ecosystems.system.packages import debversion, scripts
 from dsenv.errors import Exit
 from dsenv.ground import GroundCheck, HostPlan
 from dsenv.outputs import launchers

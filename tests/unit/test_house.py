@@ -122,6 +122,17 @@ def test_processes_are_started_in_one_room(path: Path) -> None:
     assert "shell=True" not in text
 
 
+@pytest.mark.parametrize("path", FILES, ids=_module)
+def test_texts_are_read_whatever_the_locale(path: Path) -> None:
+    """Maintainers have umlauts in their names, and a container often has no locale."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            at = {"read_text": 0, "write_text": 1}.get(node.func.attr)
+            if at is not None:
+                said = [ast.unparse(word) for word in node.args[at : at + 1]]
+                assert said in (["'utf-8'"], ["'utf-8-sig'"], ["'ascii'"]), f"{path}:{node.lineno}"
+
+
 def test_the_drawing_is_true() -> None:
     """docs/architecture.md names every file of the package with a line of its own, and no other."""
     drawing = (ROOT / "docs" / "architecture.md").read_text()

@@ -20,7 +20,7 @@ from dsenv.ecosystems.python import linking
 from dsenv.ecosystems.python import pins as python_pins
 from dsenv.ecosystems.python.building.wheels import File
 from dsenv.ecosystems.system import pins as system_pins
-from dsenv.ecosystems.system import sonames
+from dsenv.ecosystems.system.packages import sonames
 from dsenv.operations import libraries
 from dsenv.pins import Artifact, Selection, Target
 from dsenv.progress import Silent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsenv.ecosystems.r import r_config, sysreqs
-from dsenv.ecosystems.system import linked
+from dsenv.ecosystems.system.packages import linked
 from dsenv.errors import WrongUseError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 import stat
@@ -15,24 +14,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dsenv import ecosystems
-from dsenv.ecosystems.system import (
-    alternatives,
-    apt,
-    asked,
-    base,
-    bootstrap,
-    install,
-    memory,
-    offer,
-    pins,
-    printed,
-    relations,
-    runner,
-    sources,
-)
+from dsenv.ecosystems.system import base, bootstrap, install, offer, pins
 from dsenv.ecosystems.system import spec as system_spec
+from dsenv.ecosystems.system.archives import sources
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
+from dsenv.ecosystems.system.packages import alternatives, relations
+from dsenv.ecosystems.system.solver import apt, asked, memory, printed, runner
 from dsenv.errors import DownloadError, DsenvError, IntegrityError, ResolutionError, ToolError
 from dsenv.pins import Need, Selection, Target, without_credentials
 from dsenv.progress import Silent
@@ -653,17 +640,3 @@ def test_an_image_is_a_base(image: str) -> None:
 def test_what_is_no_base(text: str) -> None:
     with pytest.raises(ValueError, match="expected `bootstrap:debian:bookworm` or the name of an image"):
         system_spec.parse_base(text)
-
-
-@pytest.mark.parametrize(
-    "path",
-    sorted(Path(ecosystems.__file__).parent.glob("[rs]*/*.py")),
-    ids=lambda path: f"{path.parent.name}.{path.stem}",
-)
-def test_texts_are_utf8_whatever_the_locale(path: Path) -> None:
-    """Maintainers have umlauts in their names, and a container often has no locale."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            at = {"read_text": 0, "write_text": 1}.get(node.func.attr)
-            if at is not None:
-                assert [ast.unparse(word) for word in node.args[at : at + 1]] == ["'utf-8'"], f"{path}:{node.lineno}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsenv.builds import Build
-from dsenv.ecosystems.system import development
+from dsenv.ecosystems.system.packages import development
 from dsenv.errors import BuildError, IntegrityError
 from dsenv.operations import build as operation
 from dsenv.outputs import build_log, building

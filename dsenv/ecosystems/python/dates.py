@@ -14,9 +14,7 @@ from pydantic import field_validator
 from dsenv.model import Model, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dsenv.ecosystems.python.pins import Pins
+    from collections.abc import Iterable
 
 _UNITS: Final = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
@@ -50,19 +48,19 @@ def age(text: str) -> timedelta:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def cool_down(min_age: str, previous: Sequence[Pins], *, renewed: bool, now: datetime) -> CoolDown | None:
+def cool_down(min_age: str, previous: Iterable[CoolDown | None], *, renewed: bool, now: datetime) -> CoolDown | None:
     """Return the instant that ``min-age`` means: the locked one, unless it is renewed or the age is another.
 
     Args:
         min_age: What is asked for, "" for nothing.
-        previous: What is locked; both sides after a merge, of which the later instant counts.
+        previous: The locked ones; both sides' after a merge, of which the later instant counts.
         renewed: Whether newer packages are wanted.
         now: The time.
 
     """
     if not min_age:
         return None
-    held = [pins.cool_down for pins in previous if pins.cool_down and pins.cool_down.min_age == min_age]
+    held = [one for one in previous if one and one.min_age == min_age]
     if held and not renewed:
         return max(held, key=lambda one: one.before)
     return CoolDown(min_age=min_age, before=now.replace(microsecond=0) - age(min_age))

@@ -69,7 +69,8 @@ def resolve(request: Request) -> Resolution:
     spec: Spec = request.spec
     engine = ENGINES[spec.resolver]
     now = datetime.now(UTC)
-    cool_down = dates.cool_down(spec.min_age, request.previous, renewed=request.upgrade.everything, now=now)
+    held = [pins.cool_down for pins in request.previous]
+    cool_down = dates.cool_down(spec.min_age, held, renewed=request.upgrade.everything, now=now)
     before = dates.earliest(request.platform.as_of, cool_down)
     if before and before > now:
         request.progress.warn("the day of `as-of` is not over: what comes until its end, a later lock would take")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dsenv.ecosystems.system.archives.trust import vouched
     from dsenv.ecosystems.system.building import seen, workshop
-    from dsenv.ecosystems.system.development import bringing
     from dsenv.ecosystems.system.host import restore_host
     from dsenv.ecosystems.system.install import recipe
     from dsenv.ecosystems.system.machine import check_machine
     from dsenv.ecosystems.system.offer import offers, survey
+    from dsenv.ecosystems.system.packages.development import bringing
+    from dsenv.ecosystems.system.packages.sonames import supplier
     from dsenv.ecosystems.system.pins import (
         answers,
         artifacts,
@@ -26,9 +28,7 @@ if TYPE_CHECKING:
     )
     from dsenv.ecosystems.system.probe import check_ground, expectation, misfit, network
     from dsenv.ecosystems.system.resolve import needs, resolve
-    from dsenv.ecosystems.system.sonames import supplier
     from dsenv.ecosystems.system.spec import Spec, expand, inputs, unsupported
-    from dsenv.ecosystems.system.trust import vouched
     from dsenv.nothing import (
         adopt,
         builds,
@@ -113,7 +113,7 @@ DOORS = {
         "translate",
     ),
     "building": ("seen", "workshop"),
-    "development": ("bringing",),
+    "packages.development": ("bringing",),
     "host": ("restore_host",),
     "install": ("recipe",),
     "machine": ("check_machine",),
@@ -133,8 +133,8 @@ DOORS = {
     ),
     "probe": ("check_ground", "expectation", "misfit", "network"),
     "resolve": ("needs", "resolve"),
-    "sonames": ("supplier",),
+    "packages.sonames": ("supplier",),
     "spec": ("Spec", "expand", "inputs", "unsupported"),
-    "trust": ("vouched",),
+    "archives.trust": ("vouched",),
 }
 """By room, what it answers of ``dsenv.ecosystem.Ecosystem``."""

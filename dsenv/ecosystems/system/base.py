@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import sources as apt_sources
+from dsenv.ecosystems.system.archives import sources as apt_sources
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS, Distribution
 from dsenv.ecosystems.system.spec import parse_base
 from dsenv.errors import DsenvError, ToolError, WrongUseError

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from dsenv.ecosystems.system import alternatives
+from dsenv.ecosystems.system.packages import alternatives
 from dsenv.pins import digest
 from dsenv.steps import Derive, Link, PrependPath, Recipe, SearchPath, SetEnv, Step, Unpack, Write
 from dsenv.tools import deb

@@ -17,8 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import apt, base, bootstrap, debversion, machine, probe, sources, trust
+from dsenv.ecosystems.system import base, bootstrap, machine, probe
+from dsenv.ecosystems.system.archives import sources, trust
+from dsenv.ecosystems.system.packages import debversion
 from dsenv.ecosystems.system.pins import deb_name
+from dsenv.ecosystems.system.solver import apt
 from dsenv.errors import IntegrityError, ResolutionError, WrongUseError
 from dsenv.ground import HostPlan
 from dsenv.pins import Artifact

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import debversion, relations
+from dsenv.ecosystems.system.packages import debversion, relations
 from dsenv.ground import GroundCheck, MachineCheck
 from dsenv.tools import process
 

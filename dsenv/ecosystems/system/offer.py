@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import apt, base, linked, printed, relations, runner, snapshots, sonames, sources
+from dsenv.ecosystems.system import base
+from dsenv.ecosystems.system.archives import snapshots, sources
+from dsenv.ecosystems.system.packages import linked, relations, sonames
+from dsenv.ecosystems.system.solver import apt, printed, runner
 from dsenv.errors import ResolutionError, WrongUseError
 from dsenv.pins import Artifact, Target, digest, without_credentials
 
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dsenv.ecosystem import Platform
+    from dsenv.ecosystems.system.archives.repositories import Repository
     from dsenv.ecosystems.system.pins import Pins
-    from dsenv.ecosystems.system.repositories import Repository
     from dsenv.ecosystems.system.spec import Spec
     from dsenv.progress import Progress
     from dsenv.store import Store

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dsenv.ecosystem import Request, Resolution
-from dsenv.ecosystems.system import alternatives, anchors, apt, asked, debversion, kept, relations
 from dsenv.ecosystems.system import pins as system_pins
+from dsenv.ecosystems.system.archives import anchors, kept
 from dsenv.ecosystems.system.offer import Survey
+from dsenv.ecosystems.system.packages import alternatives, debversion, relations
+from dsenv.ecosystems.system.solver import apt, asked
 from dsenv.ecosystems.system.spec import Spec, parse_request
 from dsenv.errors import IntegrityError, ResolutionError
 

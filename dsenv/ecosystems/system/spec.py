@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from dsenv.ecosystems.system.repositories import Repository
+from dsenv.ecosystems.system.archives.repositories import Repository
 from dsenv.model import Array, Model, Text
 from dsenv.pins import Need, without_credentials
 

@@ -14,7 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import escape
 
-from dsenv.ecosystems.system import alternatives, scripts
+from dsenv.ecosystems.system.packages import alternatives, scripts
 from dsenv.steps import Link, PrependPath, Recipe, Run, SearchPath, SetEnv, Step, TruePaths, Unpack, Write
 from dsenv.tools import deb
 from dsenv.tree import WORKERS, merged

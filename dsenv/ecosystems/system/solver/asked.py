@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dsenv.ecosystems.system import debversion, relations
+from dsenv.ecosystems.system.packages import debversion, relations
 from dsenv.errors import ResolutionError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import relations
 from dsenv.ecosystems.system.distributions import SHARED_NAMES
+from dsenv.ecosystems.system.packages import relations
 from dsenv.errors import ResolutionError
 from dsenv.tools import deb
 

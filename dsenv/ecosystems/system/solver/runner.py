@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dsenv.ecosystems.system.sources import NO_APT
+from dsenv.ecosystems.system.archives.sources import NO_APT
 from dsenv.errors import ToolError
 from dsenv.tools import engine as engines
 from dsenv.tools import process

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import snapshots
+from dsenv.ecosystems.system.archives import snapshots
 from dsenv.formats import deb822
 from dsenv.pins import Artifact, without_credentials
 from dsenv.tools import deb

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsenv import tree
-from dsenv.ecosystems.system import kept
+from dsenv.ecosystems.system.archives import kept
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
 from dsenv.errors import DsenvError
 from dsenv.pins import Artifact, Target, Vouched

@@ -9,16 +9,16 @@ import re
 from typing import TYPE_CHECKING
 
 from dsenv.ecosystems.system import pins as system_pins
-from dsenv.ecosystems.system import snapshots
+from dsenv.ecosystems.system.archives import snapshots
 from dsenv.errors import DownloadError
 from dsenv.pins import Artifact, Target, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dsenv.ecosystems.system import apt
-    from dsenv.ecosystems.system.kept import Kept
+    from dsenv.ecosystems.system.archives.kept import Kept
     from dsenv.ecosystems.system.offer import Survey
+    from dsenv.ecosystems.system.solver import apt
     from dsenv.progress import Progress
     from dsenv.store import Store
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from dsenv.ecosystems.system import printed, trouble
-from dsenv.ecosystems.system.memory import Memory
-from dsenv.ecosystems.system.runner import Here
+from dsenv.ecosystems.system.solver import printed, trouble
+from dsenv.ecosystems.system.solver.memory import Memory
+from dsenv.ecosystems.system.solver.runner import Here
 from dsenv.errors import DownloadError, ResolutionError, ToolError
 from dsenv.formats import deb822
 from dsenv.pins import digest, without_credentials
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dsenv.ecosystems.system.runner import Runner
+    from dsenv.ecosystems.system.solver.runner import Runner
 
 _TAKEN_OVER: Final = re.compile(
     r"Acquire::(?:http|https)(?:::\S+)?::"

@@ -1,0 +1,1 @@
+"""Archives of packages: where they are, what they sign, what of it is kept."""

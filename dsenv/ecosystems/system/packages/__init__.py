@@ -1,0 +1,1 @@
+"""What packages say of themselves and of each other."""
