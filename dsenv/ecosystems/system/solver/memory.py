@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", str, dict[str, str])
 _STATE: Final = "state"
+_MOST: Final = 200  # answers; a lock asks for five, of half a megabyte together
 
 
 class Memory:
@@ -31,9 +32,9 @@ class Memory:
         self._directory = directory
 
     def hold(self, state: str) -> None:
-        """Forget what was answered in another state than this one: nobody will ask for it again."""
+        """Forget what was answered in another state than this one, as nobody will ask for it again, or of too much."""
         path = self._directory / _STATE
-        if not path.exists() or path.read_text("utf-8") != state:
+        if not path.exists() or path.read_text("utf-8") != state or len([*self._directory.iterdir()]) > _MOST:
             trees.remove(self._directory)
             self._directory.mkdir()
             path.write_text(state, "utf-8")
