@@ -117,6 +117,19 @@ def test_pins_stay_though_the_archive_moves_on(project: Project, archive: AptArc
     assert {row["version"] for row in project.rows().values() if row.get("base")} == {"0.2"}, "nobody has them"
 
 
+def test_only_what_is_in_the_way_moves(project: Project, archive: AptArchive) -> None:
+    """A request that a locked version does not go with moves that one and its siblings, not the others."""
+    others = [Deb("other", "1.0"), Deb("third", "1.0")]
+    archive.publish(ONE, [*base(), *_tool("1.0"), *others])
+    project.system('"tool", "other", "third"')("lock")
+    newer = [*base("0.2"), *_tool("2.0"), Deb("other", "2.0"), Deb("third", "2.0")]
+    archive.publish(ONE, [*base(), *_tool("1.0"), *others, *newer, Deb("app", "1", {"Depends": "tool (>= 2)"})])
+    completed = project.system('"tool", "other", "third", "app"')("lock")
+    assert project.versions() == {"tool": "2.0", "libtool1": "2.0", "other": "1.0", "third": "1.0", "app": "1"}
+    assert {row["version"] for row in project.rows().values() if row.get("base")} == {"0.1"}
+    assert "does not go with the locked versions of libtool1, tool: they moved" in completed.stderr
+
+
 def test_a_lock_outlives_the_archives_state(project: Project, archive: AptArchive) -> None:
     """The snapshot's address stands in the lock, although nobody asked for a date."""
     snapshots = f'snapshots = "{archive.snapshots}"\n'
@@ -367,8 +380,8 @@ def test_what_a_request_may_say(project: Project, archive: AptArchive) -> None:
     assert project.rows()["extra"]["why"] == ["recommended by rich"]
     for packages, words in {
         '"mail-agent"': "mail-agent (asked for by [system] packages): provided by exim, postfix",
-        '"tool>3"': "tool: >3 (asked for by requested); there is 2.0, 2.0~rc1, 1.0",
-        '"left", "right"': "left : Conflicts: right",
+        '"tool>3"': "tool>3 (asked for by [system] packages): there is tool 2.0, 2.0~rc1, 1.0",
+        '"left", "right"': "left does not go with right",
     }.items():
         assert words in project.system(packages)("lock", code=1).stderr
     project.system('"mail-agent", "postfix"')("lock")

@@ -177,7 +177,7 @@ def test_one_lock_for_several_targets(dsenv: Dsenv) -> None:
         ('[system]\npackages = ["pandoc=99*"]\n', ["99*", "pandoc"]),
         (
             '[system]\npackages = ["libcurl4-openssl-dev", "libcurl4-gnutls-dev"]\n',
-            ["libcurl4-gnutls-dev : Conflicts: libcurl4-openssl-dev"],
+            ["libcurl4-gnutls-dev does not go with libcurl4-openssl-dev"],
         ),
     ],
 )

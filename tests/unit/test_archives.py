@@ -115,7 +115,21 @@ def test_what_signatures_are_worth(said: str, state: str) -> None:
             "http://a.example/Packages.xz is not the index that its signed Release file lists",
             IntegrityError,
         ),
-        ("E: The repository 'http://a.example x Release' is not signed.", "an archive is not signed", IntegrityError),
+        (
+            "E: The repository 'http://a.example x Release' is not signed.",
+            "http://a.example is not signed",
+            IntegrityError,
+        ),
+        (
+            "E: Failed to fetch http://a.example/InRelease  Clearsigned file isn't valid, got 'NOSPLIT'",
+            "http://a.example/InRelease is not signed, or a portal of the network answers",
+            IntegrityError,
+        ),
+        (
+            "E: The repository 'http://a.example nope Release' does not have a Release file.",
+            "http://a.example nope has no Release file",
+            DownloadError,
+        ),
         ("E: Failed to fetch http://a.example/x  Could not connect", "apt could not fetch and verify", DownloadError),
     ],
 )

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
@@ -19,12 +19,15 @@ from dsenv.ecosystems.system import spec as system_spec
 from dsenv.ecosystems.system.archives import sources
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
 from dsenv.ecosystems.system.packages import alternatives, relations
-from dsenv.ecosystems.system.solver import apt, asked, memory, printed, runner
+from dsenv.ecosystems.system.solver import apt, asked, halving, memory, printed, runner, trouble
 from dsenv.errors import DownloadError, DsenvError, IntegrityError, ResolutionError, ToolError
 from dsenv.pins import Need, Selection, Target, without_credentials
 from dsenv.progress import Silent
 from dsenv.store import Store
 from dsenv.tools import process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CASES = Path(__file__).parents[1] / "cases"
 HASH = "ab" * 32
@@ -114,11 +117,63 @@ def test_policy_gives_suites() -> None:
 
 
 def test_a_conflict_names_its_chain() -> None:
-    assert printed.reasons((CASES / "apt" / "conflict.txt").read_text("utf-8")).splitlines() == [
-        "libssl-dev : Depends: libssl3 (= 3.0.17-1~deb12u2) but 3.0.22-1~deb12u2 is to be installed",
+    assert trouble.reasons((CASES / "apt" / "conflict.txt").read_text("utf-8")).splitlines() == [
+        "libssl-dev needs libssl3 (= 3.0.17-1~deb12u2), and 3.0.22-1~deb12u2 would be there",
         "Recommends: nothing",
         "no choice of versions satisfies all of these at once",
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (" a : Depends: b (>= 2) but it is not going to be installed", "a needs b (>= 2), which cannot be had beside"),
+        (" a : PreDepends: b but it is not installable", "a needs b, which no archive here has"),
+        (" a : Depends: b (>= 4)", "a needs b (>= 4), which nothing provides that can be installed"),
+        (
+            " a : Depends: b (>= 9) but 1 is to be installed or\n              c but it is not installable",
+            "a needs b (>= 9) or c, none of which can be had",
+        ),
+        (
+            " a : Depends: b but 1 is to be installed\n     Breaks: c (< 2) but 1 is to be installed",
+            "a does not go with c",
+        ),
+        (" a : Conflicts: b but 1 is to be installed", "a does not go with b\n"),
+    ],
+)
+def test_unmet_dependencies_are_said_in_our_words(said: str, told: str) -> None:
+    head = "Reading package lists...\nThe following packages have unmet dependencies:\n"
+    found = trouble.reasons(f"{head}{said}\nE: Unable to correct problems, you have held broken packages.\n")
+    assert told in found
+    assert found.endswith("\nno choice of versions satisfies all of these at once")
+
+
+def test_what_apt_would_do_to_others_is_named() -> None:
+    text = (
+        "The following packages will be REMOVED:\n  blocker other*\n"
+        "The following NEW packages will be installed:\n  a\n"
+        "The following held packages will be changed:\n  libz\n"
+        "E: Packages need to be removed but remove is disabled.\n"
+    )
+    assert trouble.reasons(text).splitlines() == [
+        "blocker, other would have to be removed",
+        "libz would have to change, and somebody holds it",
+    ]
+
+
+@pytest.mark.parametrize("bad", ["", "a", "c", "be", "abcdef"])
+def test_what_goes_together_is_found_by_halves(bad: str) -> None:
+    asked: list[str] = []
+
+    def refused(some: Sequence[str]) -> str:
+        asked.append("".join(some))
+        return "no" if {*some} & {*bad} else ""
+
+    accepted, left = halving.fitting("abcdef", refused)
+    assert "".join(accepted) == "".join(sorted({*"abcdef"} - {*bad}))
+    assert left == dict.fromkeys(bad, "no")
+    assert len(asked) <= 11
+    assert not accepted or "".join(accepted) == [names for names in asked if not {*names} & {*bad}][-1]
 
 
 def test_preferences_keep_versions() -> None:
@@ -231,7 +286,7 @@ def test_a_list_of_mirrors_is_its_addresses() -> None:
 def test_no_address_shows_its_credentials(url: str, shown: str) -> None:
     assert without_credentials(url) == shown
     assert str(sources.Source(uri=url, suite="bookworm", components=())) == f"{shown} bookworm"
-    assert printed.reasons(f"E: {url} is expired").partition("?")[0] in f"{shown} is expired"
+    assert trouble.reasons(f"E: {url} is expired").partition("?")[0] in f"{shown} is expired"
 
 
 GROUND = base.Ground(

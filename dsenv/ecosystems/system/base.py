@@ -59,6 +59,15 @@ class Ground:
         return _installed(self.status_text, "Version")
 
     @property
+    def held(self) -> frozenset[str]:
+        """The installed packages that are to stay as they are (apt-mark(8))."""
+        return frozenset(
+            stanza["Package"]
+            for stanza in deb822.stanzas(self.status_text)
+            if stanza.get("Status", "").split() == ["hold", "ok", "installed"]
+        )
+
+    @property
     def label(self) -> str:
         """Return the release for a person."""
         return f"{self.distribution.name} {self.codename}"

@@ -21,7 +21,7 @@ from dsenv.ecosystems.system import base, bootstrap, machine, probe
 from dsenv.ecosystems.system.archives import sources, trust
 from dsenv.ecosystems.system.packages import debversion
 from dsenv.ecosystems.system.pins import deb_name
-from dsenv.ecosystems.system.solver import apt
+from dsenv.ecosystems.system.solver import apt, halving
 from dsenv.errors import IntegrityError, ResolutionError, WrongUseError
 from dsenv.ground import HostPlan
 from dsenv.pins import Artifact
@@ -224,31 +224,21 @@ def _choose(root: apt.AptRoot, rows: Sequence[Package], there: Machine, progress
     request = {row.name: row.name if row.name in unsigned else f"{row.name}={row.version}" for row in rows}
     offered = {name for name, _ in root.places([*request])}
     left = {row.name: "no signed source of this machine has it" for row in rows if row.name not in offered}
-    accepted: list[str] = []
     versions: dict[str, str] = {}
 
-    def attempt(names: list[str]) -> str:
+    def refused(names: Sequence[str]) -> str:
         nonlocal versions
         try:
-            found = root.solve([request[name] for name in accepted + names])
+            found = root.solve([request[name] for name in names])
         except ResolutionError as error:
             return error.cause
         if reason := _forbidden(found, there) or _another_file(root, found, rows):
             return reason
-        accepted.extend(names)
         versions = found
         return ""
 
-    def fit(names: list[str]) -> None:
-        reason = attempt(names) if names else ""
-        if reason and len(names) == 1:
-            left[names[0]] = reason
-        elif reason:
-            half = len(names) // 2
-            fit(names[:half])
-            fit(names[half:])
-
-    fit([row.name for row in rows if row.name in offered])
+    accepted, why = halving.fitting([row.name for row in rows if row.name in offered], refused)
+    left |= why
     reasons = tuple(
         f"{row.name} {row.version}: {'; '.join(left[row.name].splitlines())}" for row in rows if row.name in left
     )

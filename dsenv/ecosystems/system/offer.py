@@ -159,7 +159,7 @@ def survey(
     if strangers := sorted(str(target) for target in statuses if target not in targets):
         raise WrongUseError(
             f"{', '.join(strangers)} is no target of this project that has apt packages",
-            hint=f"Its targets are {', '.join(map(str, platform.targets))}.",
+            hint=f"Those are {', '.join(map(str, targets))}." if targets else "Leave --status out.",
         )
     grounds = {
         target: base.ground(

@@ -6,6 +6,7 @@ indexes that list them are kept as artifacts, since archives overwrite them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from dsenv.ecosystems.system import pins as system_pins
 from dsenv.ecosystems.system.archives import anchors, kept
 from dsenv.ecosystems.system.offer import Survey
 from dsenv.ecosystems.system.packages import alternatives, debversion, relations
-from dsenv.ecosystems.system.solver import apt, asked
+from dsenv.ecosystems.system.solver import apt, asked, halving
 from dsenv.ecosystems.system.spec import Spec, parse_request
 from dsenv.errors import IntegrityError, ResolutionError
 
@@ -36,6 +37,7 @@ class Solution:
     building: Mapping[str, deb822.Stanza] = field(default_factory=dict)  # packages that only building takes, by name
     why: Mapping[str, frozenset[str]] = field(default_factory=dict)  # who asked for a package
     why_building: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what has to be told of the base
 
     @property
     def versions(self) -> set[tuple[str, str]]:
@@ -63,6 +65,8 @@ def resolve(request: Request) -> Resolution:
             locked = _locked(request, target, offer)
             solution, still = _solve_fed(request, target, offer, locked)
             _name_lost(locked, solution, offer, request.progress)
+            for note in solution.notes:
+                request.progress.warn(note)
             rows = _rows(solution, offer, still)
             _check_bytes(request, target, rows)
             version = root.version
@@ -148,16 +152,33 @@ def _check_bytes(request: Request, target: Target, rows: Sequence[system_pins.Pa
 
 
 def _solve_keeping(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]]) -> Solution:
-    """Solve with the locked versions preferred; where that has no solution, without, and say so."""
+    """Solve with the locked versions preferred; where that has no solution, with as many of them as there is one."""
     offer.keep(locked)
     try:
-        solved = _solve(request, offer, locked)
+        return _solve(request, offer, locked)
     except ResolutionError:
         if not locked:
             raise
-        offer.keep({})
-        solved = _solve(request, offer, {})
-        request.progress.warn("the locked system packages could not all be kept: they were solved anew")
+    offer.keep({})
+    solved = _solve(request, offer, {})
+    request.progress.update("finding out which of the locked system packages can stay")
+    moving = {name for name, version in solved.versions if version not in locked.get(name, (version,))}
+    # The packages of one source go together or not at all.
+    roots = (root for pins in request.previous for root in pins.roots.values())
+    sources = {row.name: row.source for root in roots for row in root.packages}
+
+    def refused(staying: Sequence[str]) -> str:
+        nonlocal solved
+        kept = {name: locked[name] for name in locked if name not in moving or sources[name] in staying}
+        try:
+            solved = _solve(request, offer, kept)
+        except ResolutionError as error:
+            return error.cause
+        return ""
+
+    _, left = halving.fitting(sorted({sources[name] for name in moving}), refused)
+    moved = sorted(name for name in moving if sources[name] in left)
+    request.progress.warn(f"what is asked for does not go with the locked versions of {', '.join(moved)}: they moved")
     return solved
 
 
@@ -240,23 +261,42 @@ def _solve(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]])
     installed = dict(ground.packages)
     listed = root.places(sorted(installed))
     moved = sorted(name for name, version in installed.items() if (name, version) not in listed)
-    if moved:
-        request.progress.warn(
-            f"the archive no longer has the versions that the base has of {', '.join(moved)}: its newest are locked"
-        )
     # What was updated in an earlier lock, or has to be for its security, is newer than what the base itself has.
     newer = {
         name
         for name, version in installed.items()
         if any(debversion.order(other) > debversion.order(version) for other in locked.get(name, ()))
     }
+    insecure = set()
     if request.upgrade.security:
-        newer |= _insecure({name: [version] for name, version in installed.items()}, offer)
+        insecure = _insecure({name: [version] for name, version in installed.items()}, offer)
     wanted = asked.settle(needs, offer, locked, recommends=recommends, present=installed)
     offer.keep({**locked, **wanted.families})
-    words = [*wanted.words, *sorted({*moved, *newer} - wanted.why.keys())]
-    solved = root.solve(words) if words else {}
-    return Solution(stanzas=_stanzas(root, installed | solved), base=frozenset(installed), why=wanted.why)
+    words = [*wanted.words, *sorted({*moved, *newer, *insecure} - ground.held - wanted.why.keys())]
+    try:
+        solved = root.solve(words) if words else {}
+    except ResolutionError as error:
+        raise _with_held(error, offer) from error
+    notes = []
+    if moved:
+        names = ", ".join(moved)
+        notes.append(f"the archive no longer has the versions that the base has of {names}: its newest are locked")
+    if kept_back := sorted(insecure & ground.held):
+        notes.append(f"the base holds {', '.join(kept_back)}, which the distribution has mended: they stay as they are")
+    return Solution(
+        stanzas=_stanzas(root, installed | solved), base=frozenset(installed), why=wanted.why, notes=tuple(notes)
+    )
+
+
+def _with_held(error: ResolutionError, offer: Survey) -> ResolutionError:
+    """Return an error with the packages that it names and that the base holds, which apt leaves out."""
+    held = [
+        f"{name} {offer.ground.packages[name]} is held in the base: it stays as it is"
+        for name in sorted(offer.ground.held)
+        if re.search(rf"(?<![\w.+-]){re.escape(name)}(?![\w+-])", error.cause)
+    ]
+    hint = "Use a base that does not hold it, or ask for what goes with it." if held else error.hint
+    return ResolutionError(error.sentence, cause="\n".join([error.cause, *held]), hint=hint)
 
 
 def _stanzas(root: apt.AptRoot, versions: Mapping[str, str]) -> dict[str, deb822.Stanza]:
@@ -275,7 +315,8 @@ def _stanzas(root: apt.AptRoot, versions: Mapping[str, str]) -> dict[str, deb822
     if lost:
         raise ResolutionError(
             f"no archive lists {', '.join(lost)}",
-            hint="Use a base whose packages all come from its distribution's archives.",
+            hint="Use a base whose packages all come from its distribution's archives, or name theirs, too, under "
+            "[[system.repositories]].",
         )
     return found
 

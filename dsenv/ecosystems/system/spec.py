@@ -45,7 +45,8 @@ def _check_bounds(requests: tuple[str, ...]) -> tuple[str, ...]:
     bounds: dict[str, str] = {}
     for need in map(parse_request, requests):
         if need.version and bounds.setdefault(need.name, need.version) != need.version:
-            msg = f"{need.name} is asked for in two versions, {bounds[need.name]} and {need.version}"
+            asked = f"{bounds[need.name]} and {need.version}"
+            msg = f"{need.name} is asked for in two versions, {asked}: write bounds as one, `{need.name}>=1,<2`"
             raise ValueError(msg)
     return requests
 

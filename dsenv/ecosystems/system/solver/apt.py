@@ -248,7 +248,7 @@ class AptRoot:
         if completed.code:
             told = self._run("apt-get", "--option", "quiet=1", *argv, codes=None)  # a quiet apt gives no reasons
             raise ResolutionError(
-                "apt finds no solution for the system packages", cause=printed.reasons(told.stdout + told.stderr)
+                "apt finds no solution for the system packages", cause=trouble.reasons(told.stdout + told.stderr)
             )
         return printed.uris(completed.stdout)
 

@@ -85,8 +85,7 @@ def _real_names(needs: Sequence[Need], offer: Survey, present: set[str]) -> dict
         if len(serving or providers) == 1:
             found[need.name] = (serving or providers)[0]
             continue
-        asker = f"[system] {'build' if need.build else 'packages'}" if need.why == "requested" else need.why
-        line = f"{need.name} (asked for by {asker})"
+        line = f"{need.name} (asked for by {_asker(need)})"
         if providers:
             line += f": provided by {', '.join(providers)}"
         elif near := offer.near(need.name):
@@ -111,6 +110,7 @@ def _choose(bounds: Mapping[str, Sequence[Need]], offer: Survey, locked: Mapping
         listed.setdefault(name, []).append(version)
     chosen = {}
     lines = []
+    epochs: list[str] = []
     for name, needs in sorted(bounds.items()):
         have = sorted(listed.get(name, ()), key=debversion.order, reverse=True)
         within = [version for version in have if all(debversion.matches(version, need.version) for need in needs)]
@@ -118,15 +118,21 @@ def _choose(bounds: Mapping[str, Sequence[Need]], offer: Survey, locked: Mapping
         if within:
             chosen[name] = next((version for version in preferred if version in within), within[0])
             continue
-        asks = ", ".join(sorted({f"{_text(need)} (asked for by {need.why})" for need in needs}))
-        lines.append(f"{name}: {asks}; there is {', '.join(have)}")
+        asks = ", ".join(sorted({f"{_text(need)} (asked for by {_asker(need)})" for need in needs}))
+        lines.append(f"{asks}: there is {name} {', '.join(have)}")
+        epochs += [version for version in have if ":" in version and not all(":" in need.version for need in needs)]
     if lines:
-        raise ResolutionError(f"{offer.label} has no version within these bounds", cause="\n".join(lines))
+        hint = f"What stands before the colon in {epochs[0]} belongs to the version: write it, too." if epochs else ""
+        raise ResolutionError(f"{offer.label} has no version within these bounds", cause="\n".join(lines), hint=hint)
     return chosen
 
 
 def _text(need: Need) -> str:
-    return need.version if need.version[0] in "<>" else f"={need.version}"
+    return f"{need.name}{need.version}" if need.version[0] in "<>" else f"{need.name}={need.version}"
+
+
+def _asker(need: Need) -> str:
+    return f"[system] {'build' if need.build else 'packages'}" if need.why == "requested" else need.why
 
 
 def _recommended(name: str, version: str | None, offer: Survey, around: Iterable[str]) -> Iterable[str]:

@@ -14,8 +14,6 @@ Place = tuple[str, str]
 
 _URI: Final = re.compile(r"'[^']*' (?P<file>[^\s_]+_[^\s_]+_[^\s_]+) \d+ SHA256:[0-9a-f]{64}")
 _VERSION: Final = re.compile(r"^Package: (\S+)\n(?:.+\n)*?Version: (\S+)$", re.MULTILINE)
-_EXCLUSIVE: Final = "no choice of versions satisfies all of these at once"
-_UNMET: Final = "The following packages have unmet dependencies:"
 
 
 def uris(text: str) -> dict[str, str]:
@@ -63,17 +61,3 @@ def places(text: str, fed: str = "") -> dict[tuple[str, str], set[Place]]:
             if not fed or not words[1].startswith(fed):
                 there.add((words[1].rstrip("/"), words[2]))
     return found
-
-
-def reasons(text: str) -> str:
-    """Return why apt found no solution: the unmet dependencies that it names, and its errors."""
-    lines = text.splitlines()
-    chain = []
-    for line in lines[lines.index(_UNMET) + 1 :] if _UNMET in lines else ():
-        if not line.startswith(" "):
-            break
-        chain.append(line.strip())
-    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
-    if chain:
-        errors = [_EXCLUSIVE if "held broken packages" in line else line for line in errors]
-    return CREDENTIALS.sub("", "\n".join([*chain, *errors]))
