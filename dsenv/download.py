@@ -53,6 +53,9 @@ class LostError(DownloadError):
 
     def __init__(self, files: Sequence[Wanted], cause: str, hint: str = "") -> None:
         names = ", ".join(file.filename for file in files)
+        if locked := [file.sha256 for file in files if isinstance(file, Artifact)]:
+            place = f"artifacts/{locked[0][:2]}/{locked[0]}"
+            hint = hint or f"Somebody's store may have it ({place}); `dsenv lock --refresh` takes what there is now."
         super().__init__(f"{names} could not be downloaded", cause=cause, hint=hint or "Check the addresses.")
         self.files = tuple(files)
 

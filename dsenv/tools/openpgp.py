@@ -21,6 +21,7 @@ _ARMOR: Final = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t\r]*\n(?:[^\n]+:[^\n]*\n)*\s*(?P<body>[A-Za-z0-9+/=\s]+?)"
     rb"(?:\n=[A-Za-z0-9+/]{4})?\s*-----END PGP PUBLIC KEY BLOCK-----"
 )
+_OTHER_ARMOR: Final = re.compile(rb"^-----BEGIN PGP ([A-Z ]+?)(?: BLOCK)?-----", re.MULTILINE)
 _PUBLIC_KEY: Final = 6  # RFC 9580, 5: packet types
 _HINT: Final = "Install it: apt-get install gpgv"
 
@@ -36,6 +37,9 @@ def keyring(content: bytes) -> bytes:
         except binascii.Error as error:
             msg = f"its armor is damaged ({error})"
             raise ValueError(msg) from error
+    elif other := _OTHER_ARMOR.search(content):
+        msg = f"it holds a PGP {other[1].decode().lower()}, and not a public key"
+        raise ValueError(msg)
     if not fingerprints(content):
         msg = "it holds no OpenPGP public key"
         raise ValueError(msg)

@@ -115,6 +115,15 @@ def test_pins_stay_though_the_archive_moves_on(project: Project, archive: AptArc
     project("lock", "--upgrade-package", "system:tool", "--upgrade-package", "system:libtool1")
     assert project.versions() == {"tool": "2.0", "libtool1": "2.0", "more": "1"}
     assert {row["version"] for row in project.rows().values() if row.get("base")} == {"0.2"}, "nobody has them"
+    archive.publish("20261101T000000Z", [*base("0.2"), *_tool("3.0"), Deb("more", "1", {"Depends": "libtool1"})])
+    elsewhere = project.forget()
+    completed = elsewhere("restore", code=1)
+    assert re.search(
+        r"tool1?_2.0_all.deb could not be downloaded\n.* answered 404\n.*store may have it", completed.stderr
+    )
+    assert "`dsenv lock --refresh` takes what there is now" in completed.stderr
+    elsewhere("lock", "--refresh")
+    assert project.versions() == {"tool": "3.0", "libtool1": "3.0", "more": "1"}
 
 
 def test_only_what_is_in_the_way_moves(project: Project, archive: AptArchive) -> None:
@@ -272,6 +281,9 @@ def test_the_chain_is_walked_again(project: Project, archive: AptArchive, other_
     """Offline, from the store: signature, index, row, file; what nobody signed is named."""
     project.system()("lock")
     project("restore")
+    elsewhere = project.forget()
+    assert elsewhere.json("verify", "--trust", "--offline", code=4)["unvouched"]
+    assert elsewhere.json("verify", "--trust")["unvouched"] == [], "the archive still serves the signed files"
     archive.close()
     found = project.json("verify", "--trust", "--offline")
     assert found["unvouched"] == []
@@ -297,7 +309,12 @@ def test_the_chain_is_walked_again(project: Project, archive: AptArchive, other_
         path for path in (project.store / "artifacts").rglob("*") if path.is_file() and b"PGP" in path.read_bytes()
     )
     kept.unlink()
-    assert "is not in the store" in project("verify", "--trust", code=4).stdout
+    said = project("verify", "--trust", code=4).stdout
+    assert (
+        f"is not in the store: the store of whoever made the lock has it as artifacts/{kept.name[:2]}/{kept.name}"
+        in said
+    )
+    assert re.search(r"apt 0.1, .* and 1 more: ", said), "one reason is told once"
 
 
 def test_years_later_keys_have_expired(project: Project, archive: AptArchive, tmp_path: Path) -> None:

@@ -52,11 +52,21 @@ def test_a_key_is_read_with_and_without_armor() -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"hello", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----", b"\xc6"],
+    ("content", "told"),
+    [
+        (b"", "it holds no OpenPGP public key"),
+        (b"hello", "it is no OpenPGP file"),
+        (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----", "it "),
+        (
+            b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n-----END PGP PRIVATE KEY BLOCK-----",
+            "a PGP private key, and",
+        ),
+        (b"-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----", "a PGP signature, and"),
+        (b"\xc6", "it "),
+    ],
 )
-def test_what_is_no_key(content: bytes) -> None:
-    with pytest.raises(ValueError, match="it "):
+def test_what_is_no_key(content: bytes, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
         openpgp.keyring(content)
 
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from dsenv.store import Store
 
 _ALONE = "Run them one after the other."
+_NAMED = 5  # packages of which one reason is told
 _SHOWN = 50  # differences that text names; JSON has all
 
 
 @make("verify", short_help="Prove, file by file, that the environment is what the lock says.")
 @click.option("--image", is_flag=True, help="Prove it of the project's image instead.")
-@click.option("--trust", is_flag=True, help="Prove instead that signed files vouch for each system package, offline.")
+@click.option("--trust", is_flag=True, help="Prove instead that signed files vouch for each system package.")
 @click.option("--system", is_flag=True, help="Compare this machine's packages, files and settings with the lock.")
 @click.option("--root", default="", metavar="DIR", help="With --system: those of the root file system in DIR.")
 @group_options
@@ -98,9 +99,13 @@ def _trust(store: Store, project: Project, spec: Spec) -> Report:
         lines.append(f"{target}: {count:,} packages by {by}, signed by {key}" + (f": {note}" if note else ""))
     if absent := sum(row.file == "absent" for row in rows):
         lines.append(f"{absent:,} of their files are not in the store, and were not compared")
+    alike: dict[tuple[str, str], list[str]] = {}
     for row in bad:
         reason = row.reason if row.state == "unvouched" else "its file in the store is damaged"
-        lines.append(f"  {row.target}: {row.name} {row.version}: {reason}")
+        alike.setdefault((row.target, reason), []).append(f"{row.name} {row.version}")
+    for (target, reason), names in alike.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        lines.append(f"  {target}: {', '.join(names[:_NAMED])}{more}: {reason}")
     lines.append(f"{len(rows):,} system packages, {len(bad)} that no signed file vouches for")
     return Report(
         lines=lines,

@@ -114,10 +114,16 @@ class Repository(Model):
             content = openpgp.keyring((directory / self.key).read_bytes())
         except OSError as error:
             raise WrongUseError(
-                f"the key of the archive {self.name} cannot be read: {self.key}", cause=str(error.strerror)
+                f"the key of the archive {self.name} cannot be read: {self.key}",
+                cause=str(error.strerror),
+                hint="Save the public key that the archive's owners publish under that name.",
             ) from error
         except ValueError as error:
-            raise WrongUseError(f"{self.key} is not the key of an archive", cause=str(error)) from error
+            raise WrongUseError(
+                f"{self.key} is not the key of an archive",
+                cause=str(error),
+                hint=f"Save the public key that the owners of {self.name} publish there, in armor or without.",
+            ) from error
         found = self.model_copy()
         found._keyring = content  # noqa: SLF001 - of its own class
         return found

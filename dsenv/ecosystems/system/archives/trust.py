@@ -1,4 +1,4 @@
-"""The chain of signatures, walked again from what the store keeps.
+"""The chain of signatures, walked again from what the store keeps, or an address still serves.
 
 It leads from a signed Release file to the index that it lists, from there to a row, and from the row to its file.
 Nothing that the lock says is believed on the way: it only names the files to look at. Keys are those of the machine's
@@ -7,6 +7,7 @@ keyring of the distribution, or of the project's own files for third parties.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from dsenv import tree
 from dsenv.ecosystems.system.archives import kept
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
-from dsenv.errors import DsenvError
+from dsenv.errors import DownloadError, DsenvError, IntegrityError
 from dsenv.pins import Artifact, Target, Vouched
 from dsenv.tools import openpgp
 
@@ -52,13 +53,18 @@ class _Anchor:
 
 
 def _anchor(archive: Archive, index: IndexFile, root: Root, spec: Spec, store: Store) -> _Anchor:
-    release = store.path(Artifact(filename="InRelease", sha256=archive.inrelease))
-    packages = store.path(Artifact(filename="Packages", sha256=index.sha256))
-    for path, sha256, title in ((release, archive.inrelease, "InRelease"), (packages, index.sha256, "Packages")):
+    files = _files(archive, index, spec)
+    release, packages = (store.path(artifact) for artifact in files)
+    for artifact, path in zip(files, (release, packages), strict=True):
+        if not path.exists() and not store.offline:
+            with contextlib.suppress(DownloadError, IntegrityError):
+                store.fetch([artifact])
         if not path.exists():
-            return _Anchor(archive, "unknown", note=f"its {title} file is not in the store (sha256:{sha256})")
-        if tree.file_sha256(path) != sha256:
-            return _Anchor(archive, "bad", note=f"its {title} file in the store is damaged ({path})")
+            place = f"artifacts/{artifact.sha256[:2]}/{artifact.sha256}"
+            who = f"the store of whoever made the lock has it as {place}"
+            return _Anchor(archive, "unknown", note=f"its {artifact.filename} file is not in the store: {who}")
+        if tree.file_sha256(path) != artifact.sha256:
+            return _Anchor(archive, "bad", note=f"its {artifact.filename} file in the store is damaged ({path})")
     said = openpgp.verify(release, _keyring(archive, root, spec, store))
     if not said.text:
         return _Anchor(archive, said.state, note=said.reason)
@@ -70,6 +76,22 @@ def _anchor(archive: Archive, index: IndexFile, root: Root, spec: Spec, store: S
     found = _Anchor(archive, said.state, note=said.reason, key=said.fingerprint)
     found.listed = _read(kept.packages(packages.read_bytes(), index.path))
     return found
+
+
+def _files(archive: Archive, index: IndexFile, spec: Spec) -> tuple[Artifact, Artifact]:
+    """Return the Release file and the index, with where they were and, for those that are dated, still are."""
+    third = next((row for row in spec.repositories if row.name == archive.suite), None)
+    suite = third.suite.rstrip("/") if third else archive.suite
+    place = suite if third and third.is_flat else f"dists/{suite}"
+    homes = [f"{address}/{place}" for address in (*archive.fallbacks, archive.uri)]
+    directory, slash, _ = index.path.rpartition("/")
+    names = (f"{directory}{slash}by-hash/SHA256/{index.sha256}", index.path)
+    return (
+        Artifact(filename="InRelease", sha256=archive.inrelease, urls=tuple(f"{home}/InRelease" for home in homes)),
+        Artifact(
+            filename="Packages", sha256=index.sha256, urls=tuple(f"{home}/{name}" for home in homes for name in names)
+        ),
+    )
 
 
 def _keyring(archive: Archive, root: Root, spec: Spec, store: Store) -> Path:
