@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import tomllib
@@ -26,6 +27,7 @@ mount --bind "$gone" /usr/lib/apt
 exec "$@"
 """
 WITHOUT_APT = ("unshare", "--mount", "sh", "-ec", HIDE, "sh")
+STATE = "20260901T000000Z"
 PACKAGES = "[system]\npackages = [{}]\n"
 BOTH = 'targets = ["linux-amd64", "linux-arm64"]'
 
@@ -126,6 +128,46 @@ def test_a_third_partys_packages_come_into_the_image(dsenv: Dsenv, bookworm: str
     assert dsenv.json("verify", "--image")["differences"] == []
     assert dsenv.json("verify", "--trust")["unvouched"] == []
     subprocess.run(["docker", "image", "rm", "--force", tag], check=True, capture_output=True)
+
+
+def test_what_a_base_holds_stays(dsenv: Dsenv, tmp_path: Path) -> None:
+    """It is named where it is in the way, and not mended by `--security`."""
+    archive = AptArchive(tmp_path / "archive", Key.make(tmp_path / "gpg"))
+    installed = [Deb("dpkg", "0.1"), Deb("lib", "1.0"), Deb("free", "1.0")]
+    archive.publish(
+        STATE, [*installed, Deb("lib", "2.0"), Deb("app", "1", {"Depends": "lib (>= 2)"}), Deb("tool", "1")]
+    )
+    archive.publish(STATE, [Deb("lib", "1.1"), Deb("free", "1.1")], archive="sec", suite="bookworm-security")
+    root = tmp_path / "root"
+    for name in ("var/lib/dpkg", "etc/apt", "usr/share/keyrings"):
+        (root / name).mkdir(parents=True)
+    words = {"lib": "hold"}
+    stanzas = [
+        deb.control().replace("\nVersion", f"\nStatus: {words.get(deb.name, 'install')} ok installed\nVersion")
+        for deb in installed
+    ]
+    amd64 = stanzas[0].replace("Architecture: all", "Architecture: amd64")
+    (root / "var/lib/dpkg/status").write_text("\n".join([amd64, *stanzas[1:]]))
+    (root / "etc/os-release").write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
+    entries = ("debian bookworm", "sec bookworm-security")
+    (root / "etc/apt/sources.list").write_text("".join(f"deb {archive.url}/{entry} main\n" for entry in entries))
+    archive.key.keyring(root / "usr/share/keyrings/debian-archive-keyring.gpg")
+    name = f"dsenv-test-held:{os.getpid()}"
+    subprocess.run(["tar", "-C", root, "-cf", tmp_path / "root.tar", "."], check=True)
+    subprocess.run(["docker", "import", tmp_path / "root.tar", name], check=True, capture_output=True)
+    try:
+        said = dsenv.spec(PACKAGES.format('"app"'), base=name)("lock", code=1).stderr
+        assert "app needs lib (>= 2), and 1.0 would be there" in said
+        assert "lib 1.0 is held in the base: it stays as it is" in said
+        dsenv.spec(PACKAGES.format('"tool"'), base=name)("lock")
+        said = dsenv("lock", "--security").stderr
+        assert "the base holds lib, which the distribution has mended" in said
+        rows = {row["name"]: row for row in _lock(dsenv)["system"]["linux-amd64"]["packages"]}
+        assert {key: rows[key]["version"] for key in ("lib", "free")} == {"lib": "1.0", "free": "1.1"}
+        assert rows["free"]["origin"] == "bookworm-security"
+    finally:
+        archive.close()
+        subprocess.run(["docker", "image", "rm", "--force", name], check=True, capture_output=True)
 
 
 def _given(dsenv: Dsenv, path: Path, code: int = 0) -> str:

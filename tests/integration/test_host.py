@@ -221,6 +221,41 @@ def test_a_row_that_a_kept_signed_index_lists(
     subprocess.run([*host, "dpkg", "--purge", "dsenv-tool", "dsenv-lib"], check=True, capture_output=True)
 
 
+def test_a_third_party_of_the_project(
+    tmp_path: Path, host: tuple[str, ...], project: Dsenv, request: pytest.FixtureRequest
+) -> None:
+    """Root installs from its archive under the project's key; an administrator's command brings both along."""
+    place = project.directory / "third"
+    (place / "keys").mkdir(parents=True)
+    archive = AptArchive(place / "archive", Key.make(tmp_path / "gpg"))
+    request.addfinalizer(archive.close)
+    script = {"usr/bin/dsenv-vendored": "#!/bin/sh\n"}
+    archive.publish("20260901T000000Z", [Deb("dsenv-vendored", "3", {}, script)], archive="v", suite="rel/", flat=True)
+    archive.key.keyring(place / "keys" / "v.asc", armored=True)
+    found = Dsenv(place, project.store).spec(
+        f'[system]\npackages = ["dsenv-vendored"]\n[[system.repositories]]\nname = "vendor"\nuri = "{archive.url}/v"\n'
+        'suite = "rel/"\nkey = "keys/v.asc"\n'
+    )
+    found("lock")
+    elsewhere = Dsenv(place, place / "store")  # no index was kept there
+    host = (*host, "env", "-C", str(place))
+    plan = elsewhere.json("restore", "--system", "--dry-run", wrapper=host)
+    key, stanza, rest = plan["command"].split(" && ", 2)
+    assert key == "sudo install -D -m 644 -- keys/v.asc /etc/apt/keyrings/vendor.asc"
+    assert stanza.endswith("| sudo tee /etc/apt/sources.list.d/vendor.sources > /dev/null")
+    assert f"'URIs: {archive.url}/v' 'Suites: rel/'" in stanza
+    assert "'Signed-By: /etc/apt/keyrings/vendor.asc'" in stanza
+    assert rest.startswith("sudo apt-get update && sudo apt-get install --no-install-recommends --no-remove ")
+    assert "dsenv-vendored=3" in rest.split()
+    own = stanza.replace("sudo ", "")  # what it writes is what apt reads
+    subprocess.run([*host, "sh", "-c", f"{key.replace('sudo ', '')} && {own}"], check=True)
+    again = elsewhere.json("restore", "--system", "--dry-run", wrapper=host)
+    assert again["command"].startswith("sudo apt-get install "), "the machine has that archive now"
+    subprocess.run([*host, "rm", "/etc/apt/sources.list.d/vendor.sources"], check=True)
+    archive.publish("20260901T000000Z", [], archive="v", suite="rel/", flat=True, key=Key.make(tmp_path / "other"))
+    assert "is not the key it has to be signed by" in elsewhere("restore", "--system", code=1, wrapper=host).stderr
+
+
 def _ends(line: str, other: subprocess.Popen[bytes]) -> bool:
     """End the other program that installs once dsenv says that it waits for it."""
     if "waiting for another program that installs packages" not in line:

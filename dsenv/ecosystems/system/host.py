@@ -11,18 +11,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shlex
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dsenv.ecosystems.system import base, bootstrap, machine, probe
+from dsenv.ecosystems.system import administrator, base, bootstrap, machine, offer, probe
 from dsenv.ecosystems.system.archives import sources, trust
 from dsenv.ecosystems.system.packages import debversion
 from dsenv.ecosystems.system.pins import deb_name
 from dsenv.ecosystems.system.solver import apt, halving
-from dsenv.errors import IntegrityError, ResolutionError, WrongUseError
+from dsenv.errors import DownloadError, IntegrityError, ResolutionError, WrongUseError
 from dsenv.ground import HostPlan
 from dsenv.pins import Artifact
 from dsenv.store import Store
@@ -32,6 +31,7 @@ from dsenv.tree import copy_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from dsenv.ecosystems.system.archives.repositories import Repository
     from dsenv.ecosystems.system.machine import Machine
     from dsenv.ecosystems.system.pins import Package, Pins, Root
     from dsenv.ecosystems.system.spec import Spec
@@ -110,7 +110,8 @@ def restore_host(
     if not wanted:
         return HostPlan(before=before, after=before, left=left)
     with _directory() as directory:
-        apt_root = _prepare(directory, root, target, progress)
+        strangers = [row for row in spec.repositories if row.name in {package.origin for package in wanted}]
+        apt_root = _prepare(directory, root, target, strangers, progress)
         if trust_lock:
             _add_pool(apt_root, pins, _unsigned(apt_root, wanted), store, progress)
         elif os.geteuid() == 0:  # whoever is told a command has the archives alone
@@ -119,7 +120,9 @@ def restore_host(
             _add_pool(apt_root, pins, _served(pins, kept, store), store, progress)
         chosen = _choose(apt_root, wanted, there, progress)
         steps = tuple(_step(name, version, there) for name, version in sorted(chosen.versions.items()))
-        command = shlex.join(["sudo", "apt-get", "install", "--no-install-recommends", "--no-remove", *chosen.requests])
+        origins = {row.origin for row in wanted if row.name in chosen.versions}
+        unknown = _unknown([row for row in strangers if row.name in origins])
+        command = administrator.command(chosen.requests, unknown, target.architecture)
         plan = HostPlan(
             before=before,
             after=before,
@@ -143,21 +146,47 @@ def _directory() -> Iterator[Path]:
         yield path
 
 
-def _prepare(directory: Path, root: Root, target: Target, progress: Progress) -> apt.AptRoot:
-    """Return an apt root that has this machine's packages, and its signed sources of the locked release."""
+def _prepare(
+    directory: Path, root: Root, target: Target, strangers: Sequence[Repository], progress: Progress
+) -> apt.AptRoot:
+    """Return an apt root that has this machine's packages, and its signed sources of the locked release.
+
+    Third parties' archives, under the keys that the project names, are among them as far as they answer: what they
+    have listed once may be in the store.
+    """
     ground = base.ground(f"bootstrap:{root.distribution}:{root.codename}", target, progress)
     found = apt.AptRoot(directory, target.architecture)
-    found.prepare(
-        sources=sources.render(ground.sources, ground.distribution.keyring, target.architecture),
-        status=Path("/var/lib/dpkg/status").read_text("utf-8"),
-        preferences=apt.preferences({row.name: [row.version] for row in root.installed}),
-    )
+    preferences = apt.preferences({row.name: [row.version] for row in root.installed})
+    rendered = [sources.render(ground.sources, ground.distribution.keyring, target.architecture)]
+    filled = [row.filled() for row in strangers]
+    for row in filled:
+        key = directory / f"{row.name}.gpg"
+        key.write_bytes(row.keyring)
+        key.chmod(0o644)
+        own = sources.Source(uri=row.uri, suite=row.suite, components=row.components)
+        rendered.append(sources.render([own], str(key), target.architecture))
+    status = Path("/var/lib/dpkg/status").read_text("utf-8")
+    found.prepare(sources="\n".join(rendered), status=status, preferences=preferences)
     if os.geteuid() == 0:
         with (directory / "apt.conf").open("a") as file:
             file.write('APT::Sandbox::User "_apt";\n')
     progress.update(f"fetching the indexes of {ground.label}")
-    found.update()
+    try:
+        found.update()
+    except DownloadError as error:
+        if not strangers:
+            raise
+        progress.warn(f"{', '.join(row.name for row in strangers)} may be out of reach: {error.sentence}")
+        return _prepare(directory, root, target, [], progress)
+    if filled:
+        found.prefer("\n".join([preferences, offer.put_aside(found, filled)]))
     return found
+
+
+def _unknown(strangers: Sequence[Repository]) -> list[Repository]:
+    """Return the archives that this machine's own apt does not have."""
+    known = {(source.uri, source.suite) for source in sources.parse(sources.host_files())} if strangers else set()
+    return [row for row in strangers if (row.address.url, row.suite) not in known]
 
 
 def _unsigned(root: apt.AptRoot, rows: Sequence[Package]) -> list[Package]:

@@ -259,7 +259,7 @@ class _Work:
             moved = _moved(root, ground, self.spec.repositories)
             if not moved:
                 dated = any(source.live for source in ground.sources)
-                aside = _aside(root, self.spec.repositories)
+                aside = put_aside(root, self.spec.repositories)
                 root.prefer(aside)
                 return Survey(
                     ground=ground,
@@ -289,7 +289,7 @@ class _Work:
         return found
 
 
-def _aside(root: apt.AptRoot, repositories: Sequence[Repository]) -> str:
+def put_aside(root: apt.AptRoot, repositories: Sequence[Repository]) -> str:
     """Return preferences under which third parties add packages, and replace only those that they were named for.
 
     Priorities below 500 lose against the distribution's, those above win. An archive as a whole cannot be named by

@@ -77,6 +77,7 @@ class Repository(Model):
         description="Packages that come from here although the distribution has them, too: `r-base-*`.",
     )
     _keyring: bytes = PrivateAttr(default=b"")
+    _armored: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _either(self) -> Repository:
@@ -100,6 +101,11 @@ class Repository(Model):
         return self._keyring
 
     @property
+    def is_armored(self) -> bool:
+        """Whether its key file is text."""
+        return self._armored
+
+    @property
     def fingerprints(self) -> list[str]:
         """Those of the keys that may sign it."""
         return openpgp.fingerprints(self._keyring)
@@ -111,7 +117,8 @@ class Repository(Model):
     def with_key(self, directory: Path) -> Repository:
         """Return it with what its key file holds; raise ``WrongUseError`` when that is no key."""
         try:
-            content = openpgp.keyring((directory / self.key).read_bytes())
+            written = (directory / self.key).read_bytes()
+            content = openpgp.keyring(written)
         except OSError as error:
             raise WrongUseError(
                 f"the key of the archive {self.name} cannot be read: {self.key}",
@@ -125,7 +132,7 @@ class Repository(Model):
                 hint=f"Save the public key that the owners of {self.name} publish there, in armor or without.",
             ) from error
         found = self.model_copy()
-        found._keyring = content  # noqa: SLF001 - of its own class
+        found._keyring, found._armored = content, content != written  # noqa: SLF001 - of its own class
         return found
 
     @property
