@@ -170,7 +170,7 @@ def survey(
     if grounds:
         spec = spec.model_copy(update={"repositories": tuple(row.filled() for row in spec.repositories)})
     for row in spec.repositories if grounds else ():
-        progress.warn(f"{row.name} has no snapshots: keep what is locked from there, in a store or a bundle")
+        progress.warn(f"{row.name} has no snapshots: keep what is locked from there: the store has it, once restored")
 
     known = snapshots.settings() if grounds else {}
 
