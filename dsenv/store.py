@@ -130,6 +130,10 @@ class Store(Artifacts):
                 build(aside / filename)
         return home / filename
 
+    def has_built(self, key: str, filename: str) -> bool:
+        """Say whether ``built`` has made a file."""
+        return (self.root / "built" / key / filename).exists()
+
     def kept(self, kind: str, key: str, progress: Progress) -> Path | None:
         """Return a directory that ``keep_directory`` made, checked now; a damaged one is dropped, and said."""
         home = self.root / kind / key

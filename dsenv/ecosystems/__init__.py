@@ -13,7 +13,8 @@ from dsenv.ecosystems import python, r, system
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from dsenv.ecosystem import Ecosystem, Foundation
+    from dsenv.ecosystem import Ecosystem
+    from dsenv.foundation import Foundation
 
 
 class Opened:

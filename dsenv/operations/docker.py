@@ -12,6 +12,7 @@ from dsenv.errors import WrongUseError, writing
 from dsenv.operations import build as building
 from dsenv.operations import libraries
 from dsenv.operations.selection import host_target, select
+from dsenv.operations.trust import check_root
 from dsenv.outputs import image
 from dsenv.pins import NO_GROUPS
 from dsenv.tools import engine as engines
@@ -53,6 +54,7 @@ def docker(
     build: bool = True,
     frozen: bool = False,
     plain: Path | None = None,
+    trust_lock: bool = False,
 ) -> DockerResult:
     """Make an image of the locked environment, or only what it is built from.
 
@@ -69,6 +71,7 @@ def docker(
         build: Whether to build it, or only to write the Dockerfile and its context.
         frozen: Write nothing into the lock, not even a digest that was not known before.
         plain: Write the context into this directory, and leave artifacts to the build to fetch; it is not built here.
+        trust_lock: As root, run scripts of packages that no signed file lists, too.
 
     """
     held = locks.read_fresh(project.directory, spec)
@@ -87,6 +90,8 @@ def docker(
             made = _made(selected, store, progress, inside=plain is not None)
             store.fetch(selected.artifacts(place), progress)
         libraries.warn(selected, store, progress, made)
+        if not trust_lock:
+            check_root(selected, spec, place, store, progress)
         recipes = selected.recipes(place, store, progress, made)
         jobs = building.inside(selected, recipes, store, progress)
         held, learned = (held, False) if frozen else _learn(project, held, selected, recipes)

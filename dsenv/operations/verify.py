@@ -11,6 +11,7 @@ from dsenv.errors import DriftError
 from dsenv.operations import build, strictness
 from dsenv.operations.docker import about
 from dsenv.operations.selection import Selected, select
+from dsenv.operations.trust import check_root
 from dsenv.outputs import image
 from dsenv.outputs import project as output
 from dsenv.pins import NO_GROUPS, Groups, Target
@@ -113,6 +114,7 @@ def verify_image(
             raise DriftError(f"the engine has no image {tag}", hint="Run `dsenv docker`.")
         _fetch_missing(selected, image.PLACE, store, progress)
         built = build.perform(selected, image.PLACE, store, progress)
+        check_root(selected, spec, image.PLACE, store, progress)
         recipes = selected.recipes(image.PLACE, store, progress, built)
         inside = image.INSIDE in found.labels
         wanted = about(project, spec, selected, recipes, inside=inside)

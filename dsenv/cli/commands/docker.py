@@ -44,8 +44,16 @@ def require_image(groups: Groups, target: str | None) -> None:
 @group_options
 @target_option
 @click.option("--frozen", is_flag=True, help="Write nothing into the lock.")
+@click.option("--trust-lock", is_flag=True, help="As root: take packages that no signed file lists.")
 def command(
-    session: Session, *, no_build: bool, plain: Path | None, groups: Groups, target: str | None, frozen: bool
+    session: Session,
+    *,
+    no_build: bool,
+    plain: Path | None,
+    groups: Groups,
+    target: str | None,
+    frozen: bool,
+    trust_lock: bool,
 ) -> Report:
     """Write the Dockerfile with all that it needs, and build it with the network off."""
     from dsenv.operations.docker import docker  # noqa: PLC0415
@@ -63,6 +71,7 @@ def command(
         build=not no_build,
         frozen=frozen,
         plain=plain,
+        trust_lock=trust_lock,
     )
     lines = [f"environment {result.environment_id}", f"wrote {result.context}/Dockerfile"]
     if result.learned:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dsenv.ecosystems.system.archives.trust import vouched
+    from dsenv.ecosystems.system.asroot import check_root
     from dsenv.ecosystems.system.building import seen, workshop
     from dsenv.ecosystems.system.host import restore_host
     from dsenv.ecosystems.system.install import recipe
@@ -59,6 +60,7 @@ __all__ = [
     "check",
     "check_ground",
     "check_machine",
+    "check_root",
     "delivered",
     "expand",
     "expectation",
@@ -112,6 +114,7 @@ DOORS = {
         "revealed",
         "translate",
     ),
+    "asroot": ("check_root",),
     "building": ("seen", "workshop"),
     "packages.development": ("bringing",),
     "host": ("restore_host",),

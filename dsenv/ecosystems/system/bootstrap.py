@@ -41,6 +41,7 @@ mkdir "$1"
 tar --extract --file={tar} --directory="$1" --numeric-owner --exclude='./dev/*'  # an engine has devices of its own
 rm {tar}
 """
+_LAYER: Final = "system.tar"
 _MERGED: Final = {"amd64": ("bin", "lib", "lib64", "sbin")}
 _DROPPED: Final = ("Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512")
 
@@ -58,21 +59,45 @@ def layer(pins: Pins, root: Root, target: Target, epoch: int, store: Store, prog
 
     """
     program = process.require("mmdebstrap", hint=_HINT)
-    version = process.run([program, "--version"]).stdout.strip()
-    key = digest([[row.name, row.version, row.sha256] for row in root.installed] + [[str(epoch), version]])
+    version = _version(program)
+    key = _key(root, epoch, version)
 
     def build(path: Path) -> None:
         progress.say(f"installing {len(root.installed)} packages into a new root file system ({version})")
         _bootstrap(program, pins, root, target, epoch, store, path, progress)
         path.with_name("sha256").write_text(tree.file_sha256(path), "utf-8")
 
-    path = store.built(key, "system.tar", build)
+    path = store.built(key, _LAYER, build)
     sha256 = tree.file_sha256(path)
     if sha256 != path.with_name("sha256").read_text("utf-8"):
         progress.warn(f"the root file system in the store was damaged ({path}) and is made anew")
         tree.remove(path.parent)
-        sha256 = tree.file_sha256(store.built(key, "system.tar", build))
+        sha256 = tree.file_sha256(store.built(key, _LAYER, build))
     return path, Layer(sha256=sha256, made_with=version)
+
+
+def is_made(root: Root, epoch: int, store: Store) -> bool:
+    """Say whether the store has it, so that nothing has to be installed."""
+    program = process.find("mmdebstrap")
+    return program is not None and store.has_built(_key(root, epoch, _version(program)), _LAYER)
+
+
+def runs_as_root() -> bool:
+    """Say whether maintainer scripts run as root of this machine, and not of a user namespace."""
+    return os.geteuid() == 0
+
+
+def epoch(pins: Pins, root: Root, store: Store) -> int:
+    """Return when the newest of the rows' .debs was built, in seconds since 1970."""
+    return max(deb.built_at(store.path(pins.artifact(row))) for row in root.installed)
+
+
+def _version(program: str) -> str:
+    return process.run([program, "--version"]).stdout.strip()
+
+
+def _key(root: Root, epoch: int, version: str) -> str:
+    return digest([[row.name, row.version, row.sha256] for row in root.installed] + [[str(epoch), version]])
 
 
 def _merging(root: Root, target: Target) -> str:
@@ -100,7 +125,7 @@ def stanza(control: str, row: Package, pool: str) -> str:
 def _bootstrap(
     program: str, pins: Pins, root: Root, target: Target, epoch: int, store: Store, path: Path, progress: Progress
 ) -> None:
-    mode = "root" if os.geteuid() == 0 else "unshare"
+    mode = "root" if runs_as_root() else "unshare"
     # A user namespace and apt's own user must be able to read it: no private home, and no private TMPDIR either.
     with tempfile.TemporaryDirectory(prefix="dsenv-pool-", dir="/tmp") as directory:
         pool = Path(directory)

@@ -20,7 +20,6 @@ from dsenv.steps import (
     SetEnv,
     StartFrom,
 )
-from dsenv.tools import deb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,8 +96,7 @@ def recipe(
 
 def _image(pins: Pins, root: Root, selection: Selection, place: Place, store: Store, progress: Progress) -> Recipe:
     image = parse_base(pins.base).image
-    debs = [store.path(pins.artifact(package)) for package in root.installed]
-    epoch = max(deb.built_at(path) for path in debs)
+    epoch = bootstrap.epoch(pins, root, store)
     checks = (
         Input(name="check.sh", source=_CHECK),
         Input(name="packages.txt", source=_package_list(root)),
