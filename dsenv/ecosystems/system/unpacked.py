@@ -144,8 +144,9 @@ def _variable(row: dict[str, Any], place: Place) -> Iterable[Step]:
 
 
 def _program(row: dict[str, Any], place: Place) -> Iterable[Step]:
-    text = f"#!/bin/sh\n# {row['name']}: {row['reason']}\n{row['text'].strip()}\n"
-    yield Write(path=f"{place.prefix}/bin/{row['name']}", text=_filled(text, place, shlex.quote), mode=0o755)
+    for name in row["names"]:
+        text = f"#!/bin/sh\n# {name}: {row['reason']}\n{row['text'].strip()}\n"
+        yield Write(path=f"{place.prefix}/bin/{name}", text=_filled(text, place, shlex.quote), mode=0o755)
 
 
 def _file(row: dict[str, Any], place: Place) -> Iterable[Step]:
