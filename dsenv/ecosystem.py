@@ -154,7 +154,8 @@ class Expectation:
     """
 
     tree: Tree = field(default_factory=dict)  # files that come from locked artifacts
-    generated: Mapping[str, str] = field(default_factory=dict)  # written by an installer: path -> by whom and why
+    # Written by an installer: path -> by whom and why. A path that ends in "/" is all that nobody else brings below it.
+    generated: Mapping[str, str] = field(default_factory=dict)
     exceptions: Mapping[str, str] = field(default_factory=dict)  # a known difference: path -> its reason
     inside: Mapping[str, str] = field(default_factory=dict)  # the same, where an image has built it by itself
     owned: tuple[str, ...] = ()  # directories in which nothing else may lie, an image's bytecode aside

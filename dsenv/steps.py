@@ -143,7 +143,7 @@ class TruePaths:
     """Let programs find the tree below ``Place.root`` at / itself, where the machine allows it."""
 
     programs: tuple[str, ...]  # ("node", "npm")
-    reason: str  # for a person: "its settings are looked for in /etc/chromium.d"
+    reason: str  # for a person: "its policies are looked for in /etc/chromium"
 
 
 Step = StartFrom | Unpack | Write | Derive | Link | Dereference | Run | SetEnv | PrependPath | SearchPath | TruePaths

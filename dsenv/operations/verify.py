@@ -20,7 +20,7 @@ from dsenv.tools import engine as engines
 from dsenv.tree import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from dsenv.builds import Results
     from dsenv.ecosystem import Expectation
@@ -82,9 +82,10 @@ def verify(project: Project, spec: Spec, store: Store, progress: Progress, *, st
     observed = output.observed(environment)
     recorded = output.recorded(environment)
     expected = {**steps, **{path: entry for part in parts.values() for path, entry in part.tree.items()}}
-    expected.update(output.started(environment, [*expected, *_generated(parts)]))
+    written = _generated(parts, _files(recorded) - expected.keys())
+    expected.update(output.started(environment, [*expected, *written]))
     own = {path for path, source in output.compiled(recorded).items() if source in expected and path not in expected}
-    generated = _generated(parts) | dict.fromkeys(own, "bytecode, compiled by the environment's Python at restore")
+    generated = written | dict.fromkeys(own, "bytecode, compiled by the environment's Python at restore")
     vouched = {**expected, **{path: recorded[path] for path in generated if path in recorded}}
     return VerifyResult(
         subject=f"environment {environment.id} ({environment.mode})",
@@ -127,10 +128,8 @@ def verify_image(
     texts = image.expected(recipes, wanted)
     parts = _expectations(selected, image.PLACE, store, built)
     expected = {**texts, **{path: entry for part in parts.values() for path, entry in part.tree.items()}}
-    generated = _generated(parts)
-    others = (
-        {path for path, entry in observed.items() if entry.kind != "directory"} - expected.keys() - generated.keys()
-    )
+    generated = _generated(parts, _files(observed) - expected.keys())
+    others = _files(observed) - expected.keys() - generated.keys()
     bytecode = {path for path in others if "/__pycache__/" in path}
     known = [{**part.exceptions, **(part.inside if inside else {})} for part in parts.values()]
     reasons = {path: reason for part in known for path, reason in part.items()}
@@ -167,8 +166,16 @@ def _as_tree(settings: Mapping[str, str]) -> Tree:
     return {name: Entry(kind="file", content=value, owner="the Dockerfile") for name, value in settings.items()}
 
 
-def _generated(parts: Mapping[str, Expectation]) -> dict[str, str]:
-    return {path: reason for part in parts.values() for path, reason in part.generated.items()}
+def _files(tree: Tree) -> set[str]:
+    return {path for path, entry in tree.items() if entry.kind != "directory"}
+
+
+def _generated(parts: Mapping[str, Expectation], others: Collection[str]) -> dict[str, str]:
+    """Return what installers write, with the reason; a directory stands for those of ``others`` that lie in it."""
+    named = {path: reason for part in parts.values() for path, reason in part.generated.items()}
+    directories = [path for path in named if path.endswith("/")]
+    inner = {path: named[below] for below in directories for path in others if path.startswith(below)}
+    return {path: reason for path, reason in named.items() if path not in directories} | inner
 
 
 def _expectations(selected: Selected, place: Place, store: Store, built: Results) -> dict[str, Expectation]:

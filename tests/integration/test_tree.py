@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dsenv.tree import compare, scan
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.conftest import Dsenv
 
 pytestmark = [pytest.mark.apt, pytest.mark.index]
+TEX = r"""\documentclass{article}\usepackage{graphicx,amsmath}\begin{document}
+\begin{align}\int_0^1 x^2\,dx = \tfrac13\end{align}
+\setlength{\unitlength}{1mm}\begin{picture}(20,20)\put(10,10){\circle{8}}\end{picture}\scalebox{2}{hi}
+\end{document}"""
 ENTERED = "test -x /usr/bin/jq && stat -c %d:%i /usr/bin/jq && echo entered"
 
 
@@ -30,6 +38,30 @@ def test_what_an_editor_starts_is_the_environment(small: Dsenv) -> None:
     assert small.json("verify")["differences"] == []
     (small.current / "entry" / "bin" / "jq").unlink()
     assert [item["path"] for item in small.json("verify", code=4)["differences"]] == ["entry/bin/jq"]
+
+
+def test_tex_works_in_the_tree_and_is_made_the_same_anywhere(dsenv: Dsenv, tmp_path: Path) -> None:
+    """Maps of fonts, formats and lists of files are made at restore, the user's own TeX does not count."""
+    dsenv.spec('[system]\npackages = ["texlive-latex-base"]\n')("lock")
+    other = dsenv.copy(tmp_path / "another" / "pl ace")
+    assert "TeX" not in dsenv("restore").stdout
+    other("restore")
+    assert compare(scan(dsenv.current / "root"), scan(other.current / "root")) == []
+    (other.directory / "a.tex").write_text(TEX)
+    other("run", "--", "pdflatex", "-interaction=batchmode", "a.tex", HOME=str(other.directory))
+    assert (other.directory / "a.pdf").read_bytes().startswith(b"%PDF")
+    assert f"{other.current}/root/usr/share/texlive" in (other.directory / "a.log").read_text().replace("\n", "")
+    # What restore does not make is made outside of the environment.
+    other("run", "--", "mktexfmt", "tex.fmt")
+    answer = other.json("verify")
+    assert answer["differences"] == []
+    assert "root/var/lib/texmf/web2c/pdftex/pdflatex.fmt" in {item["path"] for item in answer["generated"]}
+    (other.current / "root/var/lib/texmf/ls-R").write_text("")
+    (other.current / "root/var/lib/texmf/more").write_text("")
+    assert {item["path"] for item in other.json("verify", code=4)["differences"]} == {
+        "root/var/lib/texmf/ls-R",
+        "root/var/lib/texmf/more",
+    }
 
 
 @pytest.mark.root

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dsenv.cli.commands.restore import system_report
-from dsenv.ecosystems.system import machine
+from dsenv.ecosystems.system import machine, unpacked
 from dsenv.ecosystems.system.packages import debversion, scripts
 from dsenv.errors import Exit
 from dsenv.ground import GroundCheck, HostPlan
 from dsenv.outputs import launchers
+from dsenv.pins import Target
 from dsenv.project import Project
 from dsenv.tree import Entry
 
@@ -54,6 +55,26 @@ def test_programs_of_real_scripts(package: str, called: list[str]) -> None:
 )
 def test_programs_of_scripts(script: str, called: list[str]) -> None:
     assert scripts.calls(script) == called
+
+
+def test_settings_that_a_script_puts_in_place() -> None:
+    registry = ("Langpack-en-US", "lingucomponent", "main", "pdfimport", "res/fcfg_langpack_en-US", "xsltfilter")
+    assert scripts.settings((CASES / "libreoffice-common").read_text("utf-8")) == {
+        f"/etc/libreoffice/registry/{name}.xcd": f"/usr/lib/libreoffice/share/.registry/{name}.xcd" for name in registry
+    }
+    script = "ucf --purge /etc/a\nucf /usr/a//b /etc/../../c\nucfr p /etc/d\necho ucf /usr/e /etc/e\nucf $f /etc/f"
+    assert scripts.settings(script) == {"/c": "/usr/a/b"}
+    assert [*scripts.lacking("p", script, {})] == [
+        "p: its maintainer script does not run: settings that it writes are missing"
+    ]
+
+
+def test_what_is_made_is_known_by_its_packages() -> None:
+    target = Target.parse("linux-arm64")
+    assert unpacked.made(["jq"], target) == {}
+    made = unpacked.made(["libgvc6", "texlive-base"], target)
+    assert made["usr/lib/aarch64-linux-gnu/graphviz/config6a"].startswith("libgvc6: ")
+    assert made["var/lib/texmf/"].startswith("texlive-base: ")
 
 
 def test_services_and_special_files_are_named() -> None:

@@ -85,7 +85,7 @@ def recipe(
     if place.kind == "image":
         made = _image(pins, root, selection, place, store, progress)
     elif place.kind == "project":
-        made = unpacked.recipe(pins, root, place, store)
+        made = unpacked.recipe(pins, root, selection.target, place, store)
     elif place.kind == "workshop":
         return building.recipe(pins, root, place, store)
     else:

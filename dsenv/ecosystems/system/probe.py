@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from dsenv import addresses
 from dsenv.ecosystem import Expectation
 from dsenv.ecosystems.system import base, machine, unpacked
-from dsenv.ecosystems.system.distributions import MULTIARCH
 from dsenv.errors import WrongUseError
 from dsenv.ground import GroundCheck
 from dsenv.network import Network
@@ -80,9 +79,9 @@ def expectation(
     del built
     root = pins.root(selection.target)
     if root is not None and place.kind == "project":
-        triplet = MULTIARCH[selection.target.architecture]
-        made = unpacked.made(row.name for row in root.installed if not row.base)
-        return Expectation(generated={f"root/{path.format(triplet=triplet)}": why for path, why in made.items()})
+        names = (row.name for row in root.installed if not row.base)
+        made = unpacked.made(names, selection.target)
+        return Expectation(generated={f"root/{path}": why for path, why in made.items()})
     if root is None or place.kind != "image":
         return Expectation()
     tree: Tree = {}

@@ -6,29 +6,33 @@ their own files, are in ``search.toml``.
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import escape
 
+from dsenv.ecosystems.system.distributions import MULTIARCH
 from dsenv.ecosystems.system.packages import alternatives, scripts
 from dsenv.steps import Link, PrependPath, Recipe, Run, SearchPath, SetEnv, Step, TruePaths, Unpack, Write
 from dsenv.tools import deb
 from dsenv.tree import WORKERS, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from dsenv.ecosystems.system.pins import Package, Pins, Root
+    from dsenv.pins import Target
     from dsenv.steps import Place
     from dsenv.store import Store
     from dsenv.tree import Tree
 
 
-def recipe(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
+def recipe(pins: Pins, root: Root, target: Target, place: Place, store: Store) -> Recipe:
     """Return the steps for a project's tree."""
     packages = [package for package in root.installed if not package.base]
 
@@ -42,7 +46,7 @@ def recipe(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
     steps: list[Step] = [
         Unpack(artifact=pins.artifact(package), owner=f"{package.name} {package.version}") for package in packages
     ]
-    links = _links(root, found)
+    links = _links(root, found) | _inward(found, made(found, target))
     steps.extend(Link(path=path, target=target) for path, target in sorted(links.items()))
     steps.append(
         PrependPath(
@@ -62,15 +66,23 @@ def recipe(pins: Pins, root: Root, place: Place, store: Store) -> Recipe:
     return Recipe(name="system", title=title, steps=tuple(steps), notes=tuple(notes))
 
 
-def made(names: Iterable[str]) -> dict[str, str]:
-    """Return the files that the environment's own programs make below the root, and why, given its packages."""
+def made(names: Iterable[str], target: Target) -> dict[str, str]:
+    """Return what the environment's own programs make below the root, and why, given its packages.
+
+    A path that ends in ``/`` stands for all files below it.
+    """
     present = {*names}
-    rows = [row for row in search_table()["made"] if row["package"] in present]
-    return {row["file"]: f"{row['package']}: {row['reason']}" for row in rows}
+    triplet = MULTIARCH[target.architecture]
+    return {
+        path.format(triplet=triplet): f"{row['package']}: {row['reason']}"
+        for row in search_table()["made"]
+        if row["package"] in present
+        for path in row["files"]
+    }
 
 
 def _links(root: Root, found: dict[str, tuple[str, Tree]]) -> dict[str, str]:
-    """Return the shared names to link, by their paths below the root: what is locked, else what the scripts choose."""
+    """Return what to link, by paths below the root: shared names, locked or as the scripts choose, and settings."""
     choices = [choice for script, _ in found.values() for choice in alternatives.parse(script, vague=True)]
     there = {merged(path) for _, tree in found.values() for path in tree}
     wanted = {
@@ -78,10 +90,27 @@ def _links(root: Root, found: dict[str, tuple[str, Tree]]) -> dict[str, str]:
         for link, path in alternatives.whole(choices, root.alternatives).items()
     }
     locked = {merged(link.removeprefix("/")) for link in root.alternatives}
-    return {
+    links = {
         link: path
         for link, path in wanted.items()
         if link in locked or (link not in there and (path in there or path in wanted))
+    }
+    copies = {path: source for script, _ in found.values() for path, source in scripts.settings(script).items()}
+    for path, source in copies.items():
+        place, origin = merged(path.lstrip("/")), merged(source.lstrip("/"))
+        if place not in there and origin in there:
+            links[place] = origin
+    return links
+
+
+def _inward(found: dict[str, tuple[str, Tree]], made: Iterable[str]) -> dict[str, str]:
+    """Return the packages' links to what is made only later; others that lead out of the tree are the machine's."""
+    places = tuple(f"/{path}" for path in made)
+    return {
+        merged(path): merged(entry.content.lstrip("/"))
+        for _, tree in found.values()
+        for path, entry in tree.items()
+        if entry.kind == "link" and entry.content.startswith(places)
     }
 
 
@@ -110,29 +139,36 @@ def _path(row: dict[str, Any], _place: Place) -> Iterable[Step]:
 
 
 def _variable(row: dict[str, Any], place: Place) -> Iterable[Step]:
-    yield SetEnv(name=row["name"], value=row["value"].replace("{root}", place.root))
+    for name, value in row["values"].items():
+        yield SetEnv(name=name, value=_filled(value, place))
 
 
 def _program(row: dict[str, Any], place: Place) -> Iterable[Step]:
-    text = f"#!/bin/sh\n# {row['name']}: {row['reason']}\n{row['text'].strip()}\n"
-    filled = text.replace("{root}", shlex.quote(place.root))
-    yield Write(path=f"{place.prefix}/bin/{row['name']}", text=filled, mode=0o755)
+    for name in row["names"]:
+        text = f"#!/bin/sh\n# {name}: {row['reason']}\n{row['text'].strip()}\n"
+        yield Write(path=f"{place.prefix}/bin/{name}", text=_filled(text, place, shlex.quote), mode=0o755)
 
 
 def _file(row: dict[str, Any], place: Place) -> Iterable[Step]:
     path = f"{place.prefix}/{row['path']}"
-    yield Write(path=path, text=row["text"].strip("\n").replace("{root}", escape(place.root)) + "\n")
+    yield Write(path=path, text=_filled(row["text"].strip("\n"), place, escape) + "\n")
     yield SetEnv(name=row["variable"], value=path)
 
 
 def _made(row: dict[str, Any], place: Place) -> Iterable[Step]:
-    yield Run(argv=tuple(word.replace("{root}", place.root) for word in row["argv"]))
+    yield Run(argv=tuple(_filled(word, place) for word in row["argv"]))
 
 
 def _enter(row: dict[str, Any], _place: Place) -> Iterable[Step]:
     yield TruePaths(programs=tuple(row["programs"]), reason=row["reason"])
 
 
+def _filled(text: str, place: Place, quote: Callable[[str], str] = str) -> str:
+    values = {"root": place.root, "url": PurePosixPath(place.root).as_uri(), "cache": place.cache}
+    return _PLACES.sub(lambda match: quote(values[match[1]]), text)
+
+
+_PLACES: Final = re.compile(r"\{(root|url|cache)\}")
 _STEPS: Final = {
     "path": _path,
     "variable": _variable,

@@ -2,7 +2,7 @@
 
 debhelper's own snippets don't count: they register byte-compiled modules, menus and services, which a tree does not
 need or names otherwise. What else a script does is found by the programs that it calls; ``scripts.toml`` says which of
-them change nothing that a new tree lacks.
+them change nothing that a new tree lacks. Settings that ucf(1) would put into /etc are read, snippets included.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _ASSIGNMENT: Final = re.compile(r"\w+\+?=.*", re.DOTALL)
 _SERVICE: Final = re.compile(
     r"(?:usr/lib/systemd/system/(?=.*\.service)|etc/init\.d/)(?P<name>[\w.+-]+?)(?:\.service)?"
 )
+_UNKNOWN: Final = re.compile(r"[$`*?]")  # what only a running shell could tell
 _SHOWN: Final = 5  # services that are named
 _SPECIAL: Final = {0o4000: "set-user-ID", 0o2000: "set-group-ID"}
 
@@ -52,6 +53,11 @@ def calls(script: str) -> list[str]:
     return sorted(found)
 
 
+def settings(script: str) -> dict[str, str]:
+    """Return the files that a maintainer script has ucf(1) put in place, each with the file that it is a copy of."""
+    return {path: source for source, path in _copies(script) if not _UNKNOWN.search(source + path)}
+
+
 def lacking(package: str, script: str, tree: Tree) -> Iterator[str]:
     """Yield what an unpacked package lacks in a tree, each in a sentence.
 
@@ -64,6 +70,8 @@ def lacking(package: str, script: str, tree: Tree) -> Iterator[str]:
     table = _table()
     if not any(fnmatch.fnmatchcase(package, pattern) for pattern in table["served"]):
         told = [table["lacks"].get(name, f"what `{name}` does") for name in calls(script)]
+        if any(_UNKNOWN.search(source + path) for source, path in _copies(script)):
+            told.append("settings that it writes are missing")
         if told:
             yield f"{package}: its maintainer script does not run: {', '.join(dict.fromkeys(told))}"
     services = {match["name"] for path in tree if (match := _SERVICE.fullmatch(path)) and tree[path].kind == "file"}
@@ -75,6 +83,14 @@ def lacking(package: str, script: str, tree: Tree) -> Iterator[str]:
         words = [word for bit, word in _SPECIAL.items() if entry.mode & bit and entry.kind == "file"]
         if words:
             yield f"{package}: /{path} is {' and '.join(words)} and has only its caller's rights here"
+
+
+def _copies(script: str) -> Iterator[tuple[str, str]]:
+    """Yield what ucf(1) copies: the source, and where it comes to lie."""
+    for words in _commands(script.replace("\\\n", " ")):
+        paths = [posixpath.normpath(word) for word in words[1:] if not word.startswith("-")]
+        if posixpath.basename(words[0]) == "ucf" and "--purge" not in words and len(paths) > 1:
+            yield paths[-2], paths[-1]
 
 
 def _commands(text: str) -> Iterator[list[str]]:
