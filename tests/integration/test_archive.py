@@ -20,6 +20,7 @@ from dsenv import locks
 from dsenv.ecosystems.system import bootstrap, install, pins
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
 from dsenv.store import Store
+from dsenv.tree import content_sha256
 from tests.integration.archive import AptArchive, Deb, Key, base
 from tests.integration.conftest import Dsenv
 
@@ -315,6 +316,32 @@ def test_the_chain_is_walked_again(project: Project, archive: AptArchive, other_
         in said
     )
     assert re.search(r"apt 0.1, .* and 1 more: ", said), "one reason is told once"
+
+
+def test_root_runs_no_script_that_nobody_vouches_for(project: Project, archive: AptArchive, tmp_path: Path) -> None:
+    """What is kept with the lock counts, and what the archive signs today; the lock's own hashes do not."""
+    project.system()("lock")
+    unmade = "the root file system could not be made"  # of packages that are none of a real base
+    assert unmade in project("docker", "--no-build", code=1).stderr
+    archive.publish(TWO, [*base(), *_tool("1.0"), Deb("more", "1")])
+    elsewhere = project.forget()
+    assert unmade in elsewhere("docker", "--no-build", code=1).stderr, "the archive has signed the same rows again"
+    evil = Deb("tool", "1.0", {"Depends": "libtool1 (= 1.0)"}, {"usr/bin/tool": "evil"}).build(tmp_path)
+    row, lock = project.rows()["tool"], project.directory / "dsenv.lock"
+    sha256 = content_sha256(evil.read_bytes())
+    text = (
+        lock.read_text()
+        .replace(row["sha256"], sha256)
+        .replace(f"size = {row['size']}", f"size = {evil.stat().st_size}")
+    )
+    lock.write_text(text)
+    kept = project.store / "artifacts" / sha256[:2]
+    kept.mkdir(exist_ok=True)
+    shutil.copy(evil, kept / sha256)
+    said = project("docker", "--no-build", code=1).stderr
+    assert "lists 1 of the packages whose scripts would run as root of this machine: tool 1.0" in said
+    assert "--trust-lock" in said
+    assert unmade in project("docker", "--no-build", "--trust-lock", code=1).stderr
 
 
 def test_years_later_keys_have_expired(project: Project, archive: AptArchive, tmp_path: Path) -> None:
