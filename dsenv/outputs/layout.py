@@ -68,8 +68,9 @@ def lay_out(recipes: Sequence[Recipe], place: Place, unpacked: Callable[[Artifac
         if isinstance(step, Derive):
             places[step.path], tree[step.path] = _derive(step, tree, places)
         elif isinstance(step, Link):
-            target = posixpath.relpath(step.target, posixpath.dirname(step.path))
-            tree[step.path] = Entry(kind="link", mode=0o777, content=target, owner="dsenv")
+            path = trees.safe_path(step.path)  # maintainer scripts say it
+            target = posixpath.relpath(step.target, posixpath.dirname(path))
+            tree[path] = Entry(kind="link", mode=0o777, content=target, owner="dsenv")
     for step in steps:
         if isinstance(step, Dereference):
             merge.dereference(tree, places, step.below)

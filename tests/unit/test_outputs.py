@@ -16,7 +16,7 @@ import pytest
 from packaging.pylock import Pylock
 
 from dsenv import tree
-from dsenv.ecosystems import python
+from dsenv.ecosystems.python import pins as python_pins
 from dsenv.errors import DriftError, DsenvError, IntegrityError, WrongUseError
 from dsenv.locks import Locks, Part
 from dsenv.operations import restore
@@ -117,6 +117,13 @@ def test_no_text_is_written_through_a_packages_link(tmp_path: Path, link: str) -
     status = Write(path="/p/root/var/lib/dpkg/status", text="Package: x\n")
     with pytest.raises(DsenvError, match=f"(?=.*evil 1)(?=.*dsenv)(?=.*/{link})"):
         _lay_out(lambda _: (files, tmp_path), Unpack(artifact=ARTIFACT), status)
+
+
+@pytest.mark.parametrize("path", ["../../home/x", "usr/../../x"])
+def test_no_link_leaves_the_tree(tmp_path: Path, path: str) -> None:
+    """Maintainer scripts say which names they register."""
+    with pytest.raises(IntegrityError, match="leads outside"):
+        _lay_out(_unpacked(tmp_path), Unpack(artifact=ARTIFACT), Link(path=path, target="usr/bin/R"))
 
 
 def test_what_is_derived_may_be_linked_to(tmp_path: Path) -> None:
@@ -473,7 +480,7 @@ def test_groups_are_compared_as_python_does() -> None:
             "packages": [],
         }
     )
-    part = Part(pins=python.pins.Pins(interpreters=(), lock=lock), inputs={})
+    part = Part(pins=python_pins.Pins(interpreters=(), lock=lock), inputs={})
     held = Locks(targets=(target,), parts={"python": part})
 
     def chosen(**groups: Any) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def lacking(package: str, script: str, tree: Tree) -> Iterator[str]:
 def _copies(script: str) -> Iterator[tuple[str, str]]:
     """Yield what ucf(1) copies: the source, and where it comes to lie."""
     for words in _commands(script.replace("\\\n", " ")):
-        paths = [posixpath.normpath(word) for word in words[1:] if not word.startswith("-")]
+        paths = [posixpath.normpath(word) for word in words[1:] if word.startswith(("/", "$", "`"))]
         if posixpath.basename(words[0]) == "ucf" and "--purge" not in words and len(paths) > 1:
             yield paths[-2], paths[-1]
 
