@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dsenv import locks
@@ -80,6 +81,8 @@ def lock(
         for row in ECOSYSTEMS:
             for sentence in row.obstacles(project.directory) if spec.parts[row.name] else ():
                 progress.warn(sentence)
+        if spec.platform.as_of and spec.platform.as_of >= datetime.now(UTC).date():
+            progress.warn("the day of `as-of` is not over: what comes until its end, a later lock would take")
         previous = locks.read_previous(project.directory)
         if fresh := _fresh(spec, previous, forced=forced):
             return fresh  # another dsenv has written it meanwhile

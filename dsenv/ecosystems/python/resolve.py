@@ -72,8 +72,6 @@ def resolve(request: Request) -> Resolution:
     held = [pins.cool_down for pins in request.previous]
     cool_down = dates.cool_down(spec.min_age, held, renewed=request.upgrade.everything, now=now)
     before = dates.earliest(request.platform.as_of, cool_down)
-    if before and before > now:
-        request.progress.warn("the day of `as-of` is not over: what comes until its end, a later lock would take")
     choices = interpreters.offered(spec, request, before)
     space = Space(request.platform.targets, interpreters.lowest(choices, request.previous), alone=engine.one_place)
     question = Question(
