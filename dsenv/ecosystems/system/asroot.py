@@ -45,11 +45,8 @@ def check_root(
     if not bootstrap.runs_as_root() or bootstrap.is_made(root, bootstrap.epoch(pins, root, store), store):
         return
     progress.update("looking which signed files list the packages")
-    good = {
-        one.name
-        for one in trust.vouched(pins, spec, store)
-        if one.target == str(selection.target) and one.state == "good"
-    }
+    alone = pins.model_copy(update={"roots": {str(selection.target): root}})
+    good = {one.name for one in trust.vouched(alone, spec, store) if one.state == "good"}
     rows = [row for row in root.installed if row.name not in good]
     if rows and not store.offline:
         listed = _listed_today(rows, pins, spec, platform, selection.target, store)
@@ -59,7 +56,7 @@ def check_root(
         raise IntegrityError(
             f"no signed file that can be had lists {len(rows)} of the packages whose scripts would run as root of this "
             f"machine: {names}",
-            hint="Run it as a user without root, or with --trust-lock if you trust whoever wrote the lock; "
+            hint="Run it as a user without root, or `dsenv docker --trust-lock` if you trust whoever wrote the lock; "
             "`dsenv verify --trust` says more of each.",
         )
 
