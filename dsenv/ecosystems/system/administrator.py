@@ -30,8 +30,7 @@ def command(requests: Sequence[str], strangers: Sequence[Repository], architectu
     steps = []
     for row in strangers:
         key = _KEY.format(row.name, "asc" if row.is_armored else "gpg")
-        own = sources.Source(uri=row.address.url, suite=row.suite, components=row.components)
-        lines = sources.render([own], key, architecture).splitlines()
+        lines = sources.third_party(row, row.address.url, key, architecture).splitlines()
         steps.append(shlex.join(["sudo", "install", "-D", "-m", "644", "--", row.key, key]))
         steps.append(f"printf '%s\\n' {shlex.join(lines)} | sudo tee {_STANZA.format(row.name)} > /dev/null")
     if strangers:

@@ -163,8 +163,7 @@ def _prepare(
         key = directory / f"{row.name}.gpg"
         key.write_bytes(row.keyring)
         key.chmod(0o644)
-        own = sources.Source(uri=row.uri, suite=row.suite, components=row.components)
-        rendered.append(sources.render([own], str(key), target.architecture))
+        rendered.append(sources.third_party(row, row.uri, str(key), target.architecture))
     status = Path("/var/lib/dpkg/status").read_text("utf-8")
     found.prepare(sources="\n".join(rendered), status=status, preferences=preferences)
     if os.geteuid() == 0:

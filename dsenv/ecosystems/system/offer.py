@@ -245,9 +245,8 @@ class _Work:
         for row in self.spec.repositories:
             if row.name in suites:
                 raise WrongUseError(f"{row.name} is a suite of {ground.label}: give the third party another name")
-            own = sources.Source(uri=row.uri, suite=row.suite, components=row.components)
             keys.append(Path(self._kept(row.keyring)))
-            rendered.append(sources.render([own], str(keys[-1]), self.target.architecture))
+            rendered.append(sources.third_party(row, row.uri, str(keys[-1]), self.target.architecture))
         text = "\n".join(rendered)
         key = digest([text, self.platform.base, str(self.target)])[:16]
         runs = runner.for_image(ground.image, keys) if ground.image else runner.Here()

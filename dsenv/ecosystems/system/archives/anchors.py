@@ -41,15 +41,7 @@ def keep(
         content = offer.root.inrelease(index)
         inrelease = content.decode(errors="replace")
         path, sha256, size = _listed(inrelease, index)
-        directory = "/".join(filter(None, (index.directory, path.rpartition("/")[0])))
-        artifacts.append(
-            Artifact(
-                filename=path.rpartition("/")[2],
-                sha256=sha256,
-                size=size,
-                urls=(f"{directory}/by-hash/SHA256/{sha256}", f"{index.directory}/{path}"),
-            )
-        )
+        artifacts.append(packages_file([index.directory], path, sha256, size))
         date = re.search(r"^Date: (.*)$", inrelease, re.MULTILINE)
         repository = next((row for row in offer.repositories if row.name == offer.origin_of(index)), None)
         found.append(
@@ -65,6 +57,22 @@ def keep(
         )
     store.fetch(artifacts, progress)
     return [*found, *(one.archive for one in kept if one.archive)]
+
+
+def packages_file(homes: Sequence[str], path: str, sha256: str, size: int | None = None) -> Artifact:
+    """Return a Packages file of a suite, to be had by its hash or by its name.
+
+    Args:
+        homes: The addresses of the directories in which its Release file lies.
+        path: The file's below them: ``main/binary-amd64/Packages.xz``.
+        sha256: As the Release file lists it.
+        size: In bytes, if that is known.
+
+    """
+    above, slash, filename = path.rpartition("/")
+    names = (f"{above}{slash}by-hash/SHA256/{sha256}", path)
+    urls = tuple(f"{home}/{name}" for home in homes for name in names)
+    return Artifact(filename=filename, sha256=sha256, size=size, urls=urls)
 
 
 def merge(archives: Iterable[system_pins.Archive]) -> tuple[system_pins.Archive, ...]:

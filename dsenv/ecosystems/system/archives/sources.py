@@ -20,6 +20,7 @@ from dsenv.tools import process
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dsenv.ecosystems.system.archives.repositories import Repository
     from dsenv.ecosystems.system.distributions import Distribution
 
 NO_APT: Final = (
@@ -111,6 +112,17 @@ def render(sources: Iterable[Source], keyring: str, architecture: str) -> str:
         + ("Check-Valid-Until: no\n" if source.live else "")  # a dated state has expired, and that is why it is asked
         for source in sources
     )
+
+
+def third_party(repository: Repository, uri: str, keyring: str, architecture: str) -> str:
+    """Return a third party's archive at an address as such a text, verified under its own keyring."""
+    source = Source(uri=uri, suite=repository.suite, components=repository.components)
+    return render([source], keyring, architecture)
+
+
+def directory(uri: str, suite: str) -> str:
+    """Return where the Release file of a suite lies; one that ends with a slash is a directory of the archive."""
+    return f"{uri}/{suite.rstrip('/')}" if suite.endswith("/") else f"{uri}/dists/{suite}"
 
 
 def _misfit(source: Source, distribution: Distribution, architecture: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsenv import tree
-from dsenv.ecosystems.system.archives import kept
+from dsenv.ecosystems.system.archives import kept, sources
+from dsenv.ecosystems.system.archives.anchors import packages_file
 from dsenv.ecosystems.system.distributions import DISTRIBUTIONS
 from dsenv.errors import DownloadError, DsenvError, IntegrityError
 from dsenv.pins import Artifact, Target, Vouched
@@ -22,6 +23,7 @@ from dsenv.tools import openpgp
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dsenv.ecosystems.system.archives.repositories import Repository
     from dsenv.ecosystems.system.pins import Archive, IndexFile, Package, Pins, Root
     from dsenv.ecosystems.system.spec import Spec
     from dsenv.store import Store
@@ -55,16 +57,16 @@ class _Anchor:
 def _anchor(archive: Archive, index: IndexFile, root: Root, spec: Spec, store: Store) -> _Anchor:
     files = _files(archive, index, spec)
     release, packages = (store.path(artifact) for artifact in files)
-    for artifact, path in zip(files, (release, packages), strict=True):
+    for title, artifact, path in zip(("InRelease", "Packages"), files, (release, packages), strict=True):
         if not path.exists() and not store.offline:
             with contextlib.suppress(DownloadError, IntegrityError):
                 store.fetch([artifact])
         if not path.exists():
             place = f"artifacts/{artifact.sha256[:2]}/{artifact.sha256}"
             who = f"the store of whoever made the lock has it as {place}"
-            return _Anchor(archive, "unknown", note=f"its {artifact.filename} file is not in the store: {who}")
+            return _Anchor(archive, "unknown", note=f"its {title} file is not in the store: {who}")
         if tree.file_sha256(path) != artifact.sha256:
-            return _Anchor(archive, "bad", note=f"its {artifact.filename} file in the store is damaged ({path})")
+            return _Anchor(archive, "bad", note=f"its {title} file in the store is damaged ({path})")
     said = openpgp.verify(release, _keyring(archive, root, spec, store))
     if not said.text:
         return _Anchor(archive, said.state, note=said.reason)
@@ -80,24 +82,21 @@ def _anchor(archive: Archive, index: IndexFile, root: Root, spec: Spec, store: S
 
 def _files(archive: Archive, index: IndexFile, spec: Spec) -> tuple[Artifact, Artifact]:
     """Return the Release file and the index, with where they were and, for those that are dated, still are."""
-    third = next((row for row in spec.repositories if row.name == archive.suite), None)
-    suite = third.suite.rstrip("/") if third else archive.suite
-    place = suite if third and third.is_flat else f"dists/{suite}"
-    homes = [f"{address}/{place}" for address in (*archive.fallbacks, archive.uri)]
-    directory, slash, _ = index.path.rpartition("/")
-    names = (f"{directory}{slash}by-hash/SHA256/{index.sha256}", index.path)
-    return (
-        Artifact(filename="InRelease", sha256=archive.inrelease, urls=tuple(f"{home}/InRelease" for home in homes)),
-        Artifact(
-            filename="Packages", sha256=index.sha256, urls=tuple(f"{home}/{name}" for home in homes for name in names)
-        ),
-    )
+    third = _third_party(archive, spec)
+    suite = third.suite if third else archive.suite
+    homes = [sources.directory(address, suite) for address in (*archive.fallbacks, archive.uri)]
+    urls = tuple(f"{home}/InRelease" for home in homes)
+    release = Artifact(filename="InRelease", sha256=archive.inrelease, urls=urls)
+    return release, packages_file(homes, index.path, index.sha256)
+
+
+def _third_party(archive: Archive, spec: Spec) -> Repository | None:
+    return next((row for row in spec.repositories if row.name == archive.suite), None)
 
 
 def _keyring(archive: Archive, root: Root, spec: Spec, store: Store) -> Path:
     """Return the keyring that has to have signed an archive."""
-    third = next((row for row in spec.repositories if row.name == archive.suite), None)
-    if third:
+    if third := _third_party(archive, spec):
         return store.path(Artifact(filename="keyring.gpg", sha256=store.keep(third.keyring)))
     path = Path(DISTRIBUTIONS[root.distribution].keyring)
     if not path.exists():

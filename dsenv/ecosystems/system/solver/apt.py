@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from dsenv.ecosystems.system.archives.sources import directory
 from dsenv.ecosystems.system.solver import printed, trouble
 from dsenv.ecosystems.system.solver.memory import Memory
 from dsenv.ecosystems.system.solver.runner import Here
@@ -83,7 +84,7 @@ class Index:
     @property
     def directory(self) -> str:
         """The address of the directory that its Release file lies in: of a suite, or one of the archive's own."""
-        return f"{self.uri}/{self.suite.rstrip('/')}" if self.suite.endswith("/") else f"{self.uri}/dists/{self.suite}"
+        return directory(self.uri, self.suite)
 
 
 class AptRoot:
