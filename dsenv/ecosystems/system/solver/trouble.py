@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _WHERE: Final = r"(?P<where>\S+:/\S+ \S+)"
 _NETWORK_HINT: Final = "Check the network, the proxy and the clock, then run it again."
-_NO_RELEASE: Final = re.compile(r"repository '(?P<where>[^']+) Release' does not have a Release file")
 _EXCLUSIVE: Final = "no choice of versions satisfies all of these at once"
 _UNMET: Final = "The following packages have unmet dependencies:"
 _INDENTED: Final = re.compile(r"(?: .*\n?)+")
@@ -88,22 +87,23 @@ _KINDS: Final = (
         "{where} is not the index that its signed Release file lists",
         "The mirror may be in the middle of an update: try again in some minutes, then another mirror.",
     ),
+    _Kind(
+        re.compile(r"repository '(?P<where>[^']+) Release' does not have a Release file"),
+        "{where} has no Release file: there is no such suite, or none of that date",
+        "Compare the address and the suite with what the archive's owners say.",
+        DownloadError,
+    ),
 )
 
 
 def told(stderr: str) -> DsenvError:
     """Return the error for what ``apt-get update`` wrote: broken trust first, else the way to the archive."""
     cause = words(stderr)
+    said = CREDENTIALS.sub("", stderr)
     for kind in _KINDS:
-        if match := kind.pattern.search(CREDENTIALS.sub("", stderr)):
+        if match := kind.pattern.search(said):
             known = {name: value or "an archive" for name, value in match.groupdict().items()}
             return kind.kind(kind.sentence.format(**known), cause=cause, hint=kind.hint)
-    if match := _NO_RELEASE.search(CREDENTIALS.sub("", stderr)):
-        return DownloadError(
-            f"{match['where']} has no Release file: there is no such suite, or none of that date",
-            cause=cause,
-            hint="Compare the address and the suite with what the archive's owners say.",
-        )
     return DownloadError(
         "apt could not fetch and verify the indexes of the base's archives", cause=cause, hint=_NETWORK_HINT
     )
