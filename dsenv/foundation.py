@@ -44,7 +44,7 @@ class Foundation(Ecosystem, Protocol):
         """Return the locked system packages as other ecosystems may see them."""
 
     def vouched(self, pins: Any, spec: Any, store: Store) -> Iterator[Vouched]:
-        """Yield who vouches for each locked package, from what the store keeps: nobody is asked."""
+        """Yield who vouches for each locked package, by signed files of the store, or fetched where that is allowed."""
 
     def check_root(
         self,

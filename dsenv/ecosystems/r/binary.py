@@ -44,7 +44,6 @@ _AGENTS: Final = {  # platform, architecture and system, as R has them
     "macos-arm64": "aarch64-apple-darwin20 aarch64 darwin20",
 }
 _SHARED: Final = re.compile(r".+\.so(\.[0-9A-Za-z_.]+)?")
-
 _WITH_R: Final = re.compile(  # what comes with R and the compilers' run-time libraries that it needs itself
     r"libR(blas|lapack)?\.so|(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+)\.so\.[0-9]+|ld-linux.*"
 )

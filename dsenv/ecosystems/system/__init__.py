@@ -114,13 +114,15 @@ DOORS = {
         "revealed",
         "translate",
     ),
+    "archives.trust": ("vouched",),
     "asroot": ("check_root",),
     "building": ("seen", "workshop"),
-    "packages.development": ("bringing",),
     "host": ("restore_host",),
     "install": ("recipe",),
     "machine": ("check_machine",),
     "offer": ("offers", "survey"),
+    "packages.development": ("bringing",),
+    "packages.sonames": ("supplier",),
     "pins": (
         "answers",
         "artifacts",
@@ -136,8 +138,6 @@ DOORS = {
     ),
     "probe": ("check_ground", "expectation", "misfit", "network"),
     "resolve": ("needs", "resolve"),
-    "packages.sonames": ("supplier",),
     "spec": ("Spec", "expand", "inputs", "unsupported"),
-    "archives.trust": ("vouched",),
 }
-"""By room, what it answers of ``dsenv.ecosystem.Ecosystem``."""
+"""By room, what it answers of ``dsenv.foundation.Foundation``."""

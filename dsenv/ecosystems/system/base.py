@@ -61,11 +61,8 @@ class Ground:
     @property
     def held(self) -> frozenset[str]:
         """The installed packages that are to stay as they are (apt-mark(8))."""
-        return frozenset(
-            stanza["Package"]
-            for stanza in deb822.stanzas(self.status_text)
-            if stanza.get("Status", "").split() == ["hold", "ok", "installed"]
-        )
+        states = _installed(self.status_text, "Status")
+        return frozenset(name for name, state in states.items() if state.split() == ["hold", "ok", "installed"])
 
     @property
     def label(self) -> str:

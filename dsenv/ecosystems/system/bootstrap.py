@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -92,6 +93,7 @@ def epoch(pins: Pins, root: Root, store: Store) -> int:
     return max(deb.built_at(store.path(pins.artifact(row))) for row in root.installed)
 
 
+@cache
 def _version(program: str) -> str:
     return process.run([program, "--version"]).stdout.strip()
 

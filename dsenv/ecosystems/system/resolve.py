@@ -272,31 +272,32 @@ def _solve(request: Request, offer: Survey, locked: Mapping[str, Sequence[str]])
         insecure = _insecure({name: [version] for name, version in installed.items()}, offer)
     wanted = asked.settle(needs, offer, locked, recommends=recommends, present=installed)
     offer.keep({**locked, **wanted.families})
-    words = [*wanted.words, *sorted({*moved, *newer, *insecure} - ground.held - wanted.why.keys())]
+    held = ground.held
+    words = [*wanted.words, *sorted({*moved, *newer, *insecure} - held - wanted.why.keys())]
     try:
         solved = root.solve(words) if words else {}
     except ResolutionError as error:
-        raise _with_held(error, offer) from error
+        raise _with_held(error, {name: installed[name] for name in held}) from error
     notes = []
     if moved:
         names = ", ".join(moved)
         notes.append(f"the archive no longer has the versions that the base has of {names}: its newest are locked")
-    if kept_back := sorted(insecure & ground.held):
+    if kept_back := sorted(insecure & held):
         notes.append(f"the base holds {', '.join(kept_back)}, which the distribution has mended: they stay as they are")
     return Solution(
         stanzas=_stanzas(root, installed | solved), base=frozenset(installed), why=wanted.why, notes=tuple(notes)
     )
 
 
-def _with_held(error: ResolutionError, offer: Survey) -> ResolutionError:
+def _with_held(error: ResolutionError, held: Mapping[str, str]) -> ResolutionError:
     """Return an error with the packages that it names and that the base holds, which apt leaves out."""
-    held = [
-        f"{name} {offer.ground.packages[name]} is held in the base: it stays as it is"
-        for name in sorted(offer.ground.held)
+    named = [
+        f"{name} {version} is held in the base: it stays as it is"
+        for name, version in sorted(held.items())
         if re.search(rf"(?<![\w.+-]){re.escape(name)}(?![\w+-])", error.cause)
     ]
-    hint = "Use a base that does not hold it, or ask for what goes with it." if held else error.hint
-    return ResolutionError(error.sentence, cause="\n".join([error.cause, *held]), hint=hint)
+    hint = "Use a base that does not hold it, or ask for what goes with it." if named else error.hint
+    return ResolutionError(error.sentence, cause="\n".join([error.cause, *named]), hint=hint)
 
 
 def _stanzas(root: apt.AptRoot, versions: Mapping[str, str]) -> dict[str, deb822.Stanza]:

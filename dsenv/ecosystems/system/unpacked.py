@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dsenv.store import Store
     from dsenv.tree import Tree
 
+_PLACES: Final = re.compile(r"\{(root|url|cache)\}")  # of search.toml
+
 
 def recipe(pins: Pins, root: Root, target: Target, place: Place, store: Store) -> Recipe:
     """Return the steps for a project's tree."""
@@ -168,7 +170,6 @@ def _filled(text: str, place: Place, quote: Callable[[str], str] = str) -> str:
     return _PLACES.sub(lambda match: quote(values[match[1]]), text)
 
 
-_PLACES: Final = re.compile(r"\{(root|url|cache)\}")
 _STEPS: Final = {
     "path": _path,
     "variable": _variable,
